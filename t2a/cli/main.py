@@ -1,0 +1,227 @@
+"""`t2a VERB`: train, tune, evaluate, generate, compress, decompress, serve, info, register.
+
+Heavy libraries are imported inside the verbs, so that `--help` answers at once.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from t2a.cli.prepare import app as prepare_app
+from t2a.errors import ConfigError, T2AError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Train, tune, use and serve text-to-audio models. MODEL and OUT are a folder, s3://... or models:/name@alias.",
+)
+app.add_typer(prepare_app, name="prepare")
+console = Console()
+
+ModelArgument = Annotated[str, typer.Argument(help="A model, step or run folder, s3://..., or models:/name@alias.")]
+OverridesArgument = Annotated[
+    list[str] | None, typer.Argument(help="Changes to the recipe, such as steps=2000 task.model.codebooks=2.")
+]
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, such as jobs/recipes/codec-small.yaml.")],
+    overrides: OverridesArgument = None,
+    show: Annotated[bool, typer.Option("--show", help="Print the resolved recipe and stop.")] = False,
+) -> None:
+    """Train what RECIPE describes; run again, it goes on from the newest complete checkpoint."""
+    from t2a.config import dump, load
+    from t2a.train.run import Run
+
+    run = load(Run, recipe, overrides or [])
+    if show:
+        print(dump(run), end="")
+        return
+    from t2a.train.fit import fit
+
+    result = fit(run)
+    console.print(f"step {result.step}: {result.model_uri}")
+
+
+@app.command()
+def tune(
+    recipe: Annotated[Path, typer.Argument(help="The recipe that every trial starts from.")],
+    space: Annotated[Path, typer.Argument(help="The search space, such as jobs/recipes/spaces/codec-streams.yaml.")],
+    overrides: OverridesArgument = None,
+) -> None:
+    """Search recipe overrides with Ray Tune; every trial is a nested MLflow run."""
+    from t2a.tune.search import tune as search
+
+    search(recipe, space, overrides or [])
+
+
+@app.command()
+def evaluate(
+    model: ModelArgument,
+    corpus: Annotated[str, typer.Argument(help="The corpus: clips for a codec, codes for a language model.")],
+    split: Annotated[str, typer.Option(help="Which split to measure on.")] = "test",
+    rows: Annotated[int, typer.Option(help="How many clips at most.", min=2)] = 128,
+    out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file as well.")] = None,
+) -> None:
+    """Measure MODEL on held-out clips, beside its baselines, with 95 % intervals."""
+    from t2a.evaluate import evaluate as measure
+
+    figures = measure(model, corpus, split=split, rows=rows)
+    table = Table("figure", "mean", "95 % interval", "clips", title=f"{model} on {corpus} ({split})")
+    for name, figure in figures.items():
+        table.add_row(name, f"{figure.mean:.4g}", f"{figure.low:.4g} .. {figure.high:.4g}", str(figure.count))
+    console.print(table)
+    if out:
+        import json
+
+        out.write_text(json.dumps({name: figure._asdict() for name, figure in figures.items()}, indent=2))
+
+
+@app.command()
+def generate(
+    model: ModelArgument,
+    prompt: Annotated[str, typer.Argument(help="What to hear.")],
+    seconds: Annotated[float, typer.Option(help="Duration; the clip is exactly this long.")] = 5.0,
+    guidance: Annotated[float, typer.Option(help="Classifier-free guidance; 1 is off.", min=0)] = 3.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same clip.", min=0)] = 0,
+    count: Annotated[int, typer.Option(help="Clips to make, with seeds SEED, SEED + 1, ...", min=1)] = 1,
+    temperature: Annotated[float, typer.Option(min=0)] = 1.0,
+    top_k: Annotated[int, typer.Option(help="0 is off.", min=0)] = 250,
+    top_p: Annotated[float, typer.Option(help="0 is off.", min=0, max=1)] = 0.0,
+    out: Annotated[Path, typer.Option(help="The file; of several clips the number is appended.")] = Path("clip.wav"),
+) -> None:
+    """Generate audio for PROMPT."""
+    from t2a.audio.io import write
+    from t2a.generate import load
+
+    if not prompt.strip():
+        raise ConfigError("the prompt is empty: say what you want to hear")
+    check_output_folder(out)
+    generator = load(model)
+    with progress_bar() as bar:
+        task = bar.add_task("generating", total=None)
+        clips = generator.generate(
+            [prompt] * count,
+            seconds,
+            guidance=guidance,
+            seeds=[seed + i for i in range(count)],
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for index, clip in enumerate(clips):
+        path = out if count == 1 else out.with_stem(f"{out.stem}-{index}")
+        write(path, clip, generator.sample_rate)
+        console.print(f"{path}: {clip.shape[-1] / generator.sample_rate:g} s, seed {seed + index}")
+
+
+@app.command()
+def compress(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="An audio file.")],
+    out: Annotated[Path, typer.Argument(help="The compressed file to write.")],
+    model: Annotated[str, typer.Option(help="The codec: a folder, s3://... or models:/name@alias.")],
+    codebooks: Annotated[int | None, typer.Option(help="Fewer codebooks give a lower bit rate.", min=1)] = None,
+) -> None:
+    """Compress an audio file with a trained codec."""
+    from t2a.generate.compress import compress as run
+
+    check_output_folder(out)
+    with progress_bar() as bar:
+        task = bar.add_task("compressing", total=None)
+        size = run(
+            source, out, model, codebooks=codebooks, progress=lambda d, t: bar.update(task, completed=d, total=t)
+        )
+    console.print(f"{out}: {size:,} bytes, {source.stat().st_size / size:.1f} times smaller than {source}")
+
+
+@app.command()
+def decompress(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A file that `t2a compress` wrote.")],
+    out: Annotated[Path, typer.Argument(help="The audio file to write.")],
+    model: Annotated[str | None, typer.Option(help="The codec; by default the one named in the file.")] = None,
+) -> None:
+    """Turn a compressed file back into audio."""
+    from t2a.generate.compress import decompress as run
+
+    check_output_folder(out)
+    with progress_bar() as bar:
+        task = bar.add_task("decompressing", total=None)
+        seconds = run(source, out, model, progress=lambda d, t: bar.update(task, completed=d, total=t))
+    console.print(f"{out}: {seconds:.2f} s")
+
+
+@app.command()
+def serve(
+    model: ModelArgument,
+    host: Annotated[str, typer.Option(help="Loopback unless told otherwise.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    replicas: Annotated[int, typer.Option(min=1)] = 1,
+) -> None:
+    """Answer POST /v1/audio/generations until Ctrl-C; T2A_API_TOKEN, when set, is asked for."""
+    from t2a.serve.run import serve as run
+
+    run(model, host=host, port=port, replicas=replicas)
+
+
+@app.command()
+def info(model: ModelArgument) -> None:
+    """Say what MODEL is: its kind, size, rate and configuration; or what a corpus holds."""
+    from t2a.cli.info import describe
+
+    console.print(describe(model))
+
+
+@app.command()
+def register(
+    model: ModelArgument,
+    name: Annotated[str, typer.Argument(help="The name in the MLflow registry.")],
+    alias: Annotated[str, typer.Option(help="The alias that will point at this version.")] = "champion",
+) -> None:
+    """Register MODEL in MLflow, so that models:/NAME@ALIAS means it from now on."""
+    from t2a.registry import register as run
+
+    version = run(name, model, alias)
+    console.print(f"models:/{name}@{alias} is version {version}: {model}")
+
+
+def progress_bar():
+    """The one look of a progress bar: written to stderr, gone when done, silent when not a terminal."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), transient=True, console=Console(stderr=True))
+
+
+def check_output_folder(path: Path) -> None:
+    """Refuse before any work what could not be written after it."""
+    if not path.parent.is_dir():
+        raise ConfigError(f"cannot write {path}: there is no folder {path.parent}; create it or choose another name")
+
+
+def main() -> None:
+    """Run the command line; a failure with a remedy is one sentence on stderr and a non-zero exit."""
+    try:
+        app()
+    except T2AError as error:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output has gone (`t2a ... | head`): end quietly, without Python's complaint at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def escape(text: str) -> str:
+    from rich.markup import escape as rich_escape
+
+    return rich_escape(text)

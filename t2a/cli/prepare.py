@@ -1,0 +1,94 @@
+"""`t2a prepare SOURCE OUT`: make a corpus of Parquet shards out of sounds and captions."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Make a corpus: Parquet shards and a manifest, in a folder or on s3://.",
+)
+
+OutArgument = Annotated[str, typer.Argument(help="The corpus to write: a folder or s3://bucket/path.")]
+RateOption = Annotated[int, typer.Option("--sample-rate", help="Samples a second.", min=1000)]
+ClipOption = Annotated[float, typer.Option("--max-seconds", help="Longer sounds are cut into pieces.", min=0.1)]
+SkippedOption = Annotated[float, typer.Option("--max-skipped", help="Stop above this share of bad rows.", min=0, max=1)]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace a corpus that is there.")]
+
+
+@app.command("debian-sounds")
+def debian_sounds(
+    out: OutArgument,
+    sample_rate: RateOption = 16000,
+    max_seconds: ClipOption = 10.0,
+    max_skipped: SkippedOption = 0.05,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Real sounds with captions out of Debian packages (downloads 279 MB, cached)."""
+    write_corpus("debian-sounds", out, sample_rate, max_seconds, max_skipped, overwrite)
+
+
+@app.command()
+def synthetic(
+    out: OutArgument,
+    count: Annotated[int, typer.Option(help="Clips to make.", min=1)] = 500,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    sample_rate: RateOption = 16000,
+    max_seconds: ClipOption = 4.0,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Synthesised sounds of more than twenty kinds; needs no network."""
+    write_corpus("synthetic", out, sample_rate, max_seconds, 0.0, overwrite, count=count, seed=seed)
+
+
+@app.command()
+def folder(
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="Audio with a CSV, a JSONL, or .txt/.json beside.")],
+    out: OutArgument,
+    sample_rate: RateOption = 16000,
+    max_seconds: ClipOption = 30.0,
+    max_skipped: SkippedOption = 0.05,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Your own audio files with their captions."""
+    write_corpus("folder", out, sample_rate, max_seconds, max_skipped, overwrite, folder=source)
+
+
+@app.command()
+def codes(
+    corpus: Annotated[str, typer.Argument(help="A corpus of clips.")],
+    out: OutArgument,
+    model: Annotated[str, typer.Option(help="The codec: a folder, s3://... or models:/name@alias.")],
+    overwrite: OverwriteOption = False,
+) -> None:
+    """The codes of a codec for every clip of CORPUS: what a language model trains on."""
+    from t2a.generate.codes import precompute_codes
+
+    summarise(out, precompute_codes(corpus, out, model, overwrite=overwrite))
+
+
+def write_corpus(
+    source: str, out: str, rate: int, seconds: float, max_skipped: float, overwrite: bool, **options: Any
+) -> None:
+    from t2a.data.prepare import prepare
+
+    manifest = prepare(
+        source,
+        out,
+        sample_rate=rate,
+        seconds_max=seconds,
+        max_skipped=max_skipped,
+        overwrite=overwrite,
+        **options,
+    )
+    summarise(out, manifest)
+
+
+def summarise(out: str, manifest: Any) -> None:
+    """Say what was written and what was left out."""
+    rows = sum(shard.rows for shard in manifest.shards)
+    hours = sum(shard.seconds for shard in manifest.shards) / 3600
+    skipped = ", ".join(f"{count} {reason}" for reason, count in manifest.skipped.items()) or "none"
+    Console().print(f"{out}: {rows} clips, {hours:.2f} h in {len(manifest.shards)} shards; skipped: {skipped}")

@@ -1,0 +1,1 @@
+"""The whole way in one command: real sounds, a codec, a language model, generated clips, a report."""
