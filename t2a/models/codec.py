@@ -1,0 +1,175 @@
+"""The neural codec: SEANet encoder and decoder around a residual quantizer (Défossez et al., EnCodec, 2022)."""
+
+import math
+from typing import ClassVar, Literal, NamedTuple
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from t2a.config import Config
+from t2a.models.pretrained import Pretrained
+from t2a.nn.conv import Conv1d, ConvTranspose1d, Norm, PadMode
+from t2a.nn.quantize import QuantizerConfig, ResidualQuantizer
+
+
+class CodecConfig(Config):
+    """Shape of a codec; the defaults are AudioGen's released 16 kHz codec."""
+
+    sample_rate: int = Field(16000, gt=0)
+    """Hz"""
+    channels: int = Field(1, ge=1)
+    filters: int = Field(64, ge=1)
+    """channels after the first convolution; every downsampling doubles them"""
+    ratios: tuple[int, ...] = Field((8, 5, 4, 2), min_length=1)
+    """upsampling of the decoder, in its order; the encoder's strides are the same, reversed"""
+    dimension: int = Field(128, ge=1)
+    """of the latents"""
+    kernel: int = Field(7, ge=1)
+    residual_kernel: int = Field(3, ge=1)
+    residual_units: int = Field(1, ge=1)
+    """residual units a stage, with dilations 1, 2, 4, ..."""
+    shortcut: Literal["identity", "conv"] = "identity"
+    lstm_layers: int = Field(2, ge=0)
+    causal: bool = False
+    norm: Norm = "weight"
+    pad_mode: PadMode = "constant"
+    quantizer: QuantizerConfig = QuantizerConfig(codebooks=4, bins=2048)
+
+
+class CodecOutput(NamedTuple):
+    """A batch on its way through the codec."""
+
+    audio: Tensor
+    """[B, C, T], as long as the input"""
+    codes: Tensor
+    """[B, K, L] int64"""
+    commitment: Tensor
+    """scalar; pulls latents to their codes"""
+
+
+class Codec(Pretrained, nn.Module):
+    """Waves [B, C, T] <-> codes [B, K, L], L = ceil(T / hop)."""
+
+    model_type: ClassVar[str] = "codec"
+    config_class = CodecConfig
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = encoder(config)
+        self.quantizer = ResidualQuantizer(config.dimension, config.quantizer)
+        self.decoder = decoder(config)
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second of one channel."""
+        return self.config.sample_rate
+
+    @property
+    def channels(self) -> int:
+        """Audio channels."""
+        return self.config.channels
+
+    @property
+    def hop(self) -> int:
+        """Samples a frame."""
+        return math.prod(self.config.ratios)
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second."""
+        return self.sample_rate / self.hop
+
+    @property
+    def codebooks(self) -> int:
+        """Codes a frame."""
+        return self.config.quantizer.codebooks
+
+    @property
+    def bins(self) -> int:
+        """Codes in a codebook."""
+        return self.config.quantizer.bins
+
+    @property
+    def bit_rate(self) -> float:
+        """Bits a second of all codebooks, before entropy coding."""
+        return self.frame_rate * self.codebooks * math.log2(self.bins)
+
+    def forward(self, wave: Tensor, codebooks: int | None = None) -> CodecOutput:
+        """Encode, quantize and decode; learns the codebooks while training."""
+        quantized = self.quantizer(self.encoder(wave), codebooks)
+        audio = self.decoder(quantized.latents)[..., : wave.shape[-1]]
+        return CodecOutput(audio.float(), quantized.codes, quantized.commitment)
+
+    def encode(self, wave: Tensor, codebooks: int | None = None) -> Tensor:
+        """Return codes [B, K, L] int64 of a wave [B, C, T], or of its first `codebooks` codebooks."""
+        return self.quantizer.encode(self.encoder(wave), codebooks)
+
+    def decode(self, codes: Tensor, length: int | None = None) -> Tensor:
+        """Return the wave [B, C, T] of codes [B, k, L] with k <= K; T is `length`, by default L * hop."""
+        latents = self.quantizer.decode(codes)
+        return self.decoder(latents.to(next(self.decoder.parameters()).dtype))[..., :length].float()
+
+
+class ResidualUnit(nn.Module):
+    """x + conv(elu(conv(elu(x)))), [B, C, T] -> [B, C, T], half as wide in between."""
+
+    def __init__(self, width: int, dilation: int, config: CodecConfig) -> None:
+        super().__init__()
+        self.block = nn.Sequential(
+            nn.ELU(),
+            Conv1d(width, width // 2, config.residual_kernel, dilation=dilation, **_common(config)),
+            nn.ELU(),
+            Conv1d(width // 2, width, 1, **_common(config)),
+        )
+        conv = config.shortcut == "conv"
+        self.shortcut = Conv1d(width, width, 1, **_common(config)) if conv else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shortcut(x) + self.block(x)
+
+
+class SkipLSTM(nn.Module):
+    """x + lstm(x) over the frames of [B, D, L]."""
+
+    def __init__(self, width: int, layers: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(width, width, layers, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, _ = self.lstm(x.transpose(1, 2))
+        return x + y.transpose(1, 2)
+
+
+def encoder(config: CodecConfig) -> nn.Sequential:
+    """Build the layers [B, C, T] -> [B, D, L]."""
+    width = config.filters
+    layers: list[nn.Module] = [Conv1d(config.channels, width, config.kernel, **_common(config))]
+    for ratio in reversed(config.ratios):
+        layers += _residual_units(width, config)
+        layers += [nn.ELU(), Conv1d(width, 2 * width, 2 * ratio, stride=ratio, **_common(config))]
+        width *= 2
+    layers += [SkipLSTM(width, config.lstm_layers)] if config.lstm_layers else []
+    layers += [nn.ELU(), Conv1d(width, config.dimension, config.kernel, **_common(config))]
+    return nn.Sequential(*layers)
+
+
+def decoder(config: CodecConfig) -> nn.Sequential:
+    """Build the layers [B, D, L] -> [B, C, L * hop]."""
+    width = config.filters * 2 ** len(config.ratios)
+    layers: list[nn.Module] = [Conv1d(config.dimension, width, config.kernel, **_common(config))]
+    layers += [SkipLSTM(width, config.lstm_layers)] if config.lstm_layers else []
+    for ratio in config.ratios:
+        up = ConvTranspose1d(width, width // 2, 2 * ratio, stride=ratio, causal=config.causal, norm=config.norm)
+        width //= 2
+        layers += [nn.ELU(), up, *_residual_units(width, config)]
+    layers += [nn.ELU(), Conv1d(width, config.channels, config.kernel, **_common(config))]
+    return nn.Sequential(*layers)
+
+
+def _residual_units(width: int, config: CodecConfig) -> list[nn.Module]:
+    return [ResidualUnit(width, 2**i, config) for i in range(config.residual_units)]
+
+
+def _common(config: CodecConfig) -> dict:
+    return {"causal": config.causal, "pad_mode": config.pad_mode, "norm": config.norm}

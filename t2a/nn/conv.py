@@ -1,0 +1,127 @@
+"""One-dimensional convolutions with exact lengths: `ceil(T / stride)` frames down, `L * stride` samples up."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Norm = Literal["weight", "layer", "time_group", "none"]
+PadMode = Literal["constant", "reflect", "replicate"]
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Normalise over the channels of every frame of [B, C, T]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+def output_norm(norm: Norm, channels: int) -> nn.Module:
+    """Return what normalises a convolution's output; weight norm acts on the weight instead."""
+    if norm == "layer":
+        return ChannelNorm(channels)
+    if norm == "time_group":
+        return nn.GroupNorm(1, channels)
+    return nn.Identity()
+
+
+class NormedWeight(nn.Module):
+    """A convolution's weight and bias; with `norm` "weight" it is stored as direction `weight_v` and length `weight_g`.
+
+    Lengths are taken over all but the first dimension (Salimans and Kingma, 2016). Parameters lie in the module that
+    uses them, so whatever gathers a module's parameters before its forward finds them.
+    """
+
+    def __init__(self, shape: tuple[int, ...], out_channels: int, fan_in: int, norm: Norm) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(fan_in)
+        weight = torch.empty(shape).uniform_(-bound, bound)
+        if norm == "weight":
+            self.weight_g = nn.Parameter(
+                torch.linalg.vector_norm(weight, dim=tuple(range(1, len(shape))), keepdim=True)
+            )
+            self.weight_v = nn.Parameter(weight)
+        else:
+            self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(torch.empty(out_channels).uniform_(-bound, bound))
+        self.norm = output_norm(norm, out_channels)
+
+    def kernel(self) -> Tensor:
+        """Return the weight as the convolution takes it."""
+        if "weight" in self._parameters:
+            return self.weight
+        return torch._weight_norm(self.weight_v, self.weight_g, 0)
+
+
+class Conv1d(NormedWeight):
+    """Convolve [B, C, T] -> [B, C', ceil(T / stride)].
+
+    The `(kernel_size - 1) * dilation + 1 - stride` samples of padding lie all on the left when `causal`, on both sides
+    otherwise; what the last window lacks is added on the right.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        causal: bool = False,
+        pad_mode: PadMode = "constant",
+        norm: Norm = "weight",
+    ) -> None:
+        super().__init__((out_channels, in_channels, kernel_size), out_channels, in_channels * kernel_size, norm)
+        self.stride, self.dilation, self.causal, self.pad_mode = stride, dilation, causal, pad_mode
+        self.padding = (kernel_size - 1) * dilation + 1 - stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.conv1d(self.pad(x), self.kernel(), self.bias, self.stride, dilation=self.dilation)
+        return self.norm(x)
+
+    def pad(self, x: Tensor) -> Tensor:
+        """Add the frames that make the output `ceil(T / stride)` long."""
+        missing = -x.shape[-1] % self.stride
+        right = 0 if self.causal else self.padding // 2
+        return pad(x, self.padding - right, right + missing, self.pad_mode)
+
+
+class ConvTranspose1d(NormedWeight):
+    """Convolve [B, C, L] -> [B, C', L * stride], transposed.
+
+    The `kernel_size - stride` surplus samples are cut off on the right when `causal`, on both sides otherwise.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int,
+        causal: bool = False,
+        norm: Norm = "weight",
+    ) -> None:
+        super().__init__((in_channels, out_channels, kernel_size), out_channels, out_channels * kernel_size, norm)
+        self.stride, self.surplus = stride, kernel_size - stride
+        self.cut = 0 if causal else self.surplus - self.surplus // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        length = x.shape[-1] * self.stride
+        # The norm comes before the cut: over time it would otherwise depend on the side that is cut.
+        x = self.norm(functional.conv_transpose1d(x, self.kernel(), self.bias, self.stride))
+        return x[..., self.cut : self.cut + length]
+
+
+def pad(x: Tensor, left: int, right: int, mode: PadMode) -> Tensor:
+    """Pad [..., T]; a signal too short to be mirrored is lengthened with zeros for that."""
+    if left == right == 0:
+        return x
+    lacking = max(left, right) - x.shape[-1] + 1
+    if mode != "reflect" or lacking <= 0:
+        return functional.pad(x, (left, right), mode)
+    x = functional.pad(functional.pad(x, (0, lacking)), (left, right), mode)
+    return x[..., : x.shape[-1] - lacking]
