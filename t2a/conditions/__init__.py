@@ -1,0 +1,1 @@
+"""Frozen encoders of what a generator is told."""

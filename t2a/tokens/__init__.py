@@ -1,0 +1,1 @@
+"""Sequences of codes: interleaving patterns and sampling."""
