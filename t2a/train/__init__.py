@@ -1,0 +1,1 @@
+"""Training: the loop, its engines, checkpoints, tracking, and the driver that runs them on a cluster."""
