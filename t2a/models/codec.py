@@ -4,10 +4,10 @@ import math
 from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
+from t2a.models.pretrained import Pretrained
 from torch import Tensor, nn
 
 from t2a.config import Config
-from t2a.models.pretrained import Pretrained
 from t2a.nn.conv import Conv1d, ConvTranspose1d, Norm, PadMode
 from t2a.nn.quantize import QuantizerConfig, ResidualQuantizer
 

@@ -1,0 +1,37 @@
+"""Hinge losses of the critic and of what tries to please it (Défossez et al., EnCodec, equations 4 to 6)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def critic_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """L_d = mean_k max(0, 1 - D_k(x)) + max(0, 1 + D_k(x^)), of the logits of each critic k."""
+    losses = [functional.relu(1 - r).mean() + functional.relu(1 + f).mean() for r, f in _float(real, fake)]
+    return torch.stack(losses).mean()
+
+
+def generator_loss(fake: Sequence[Tensor]) -> Tensor:
+    """l_g = mean_k max(0, 1 - D_k(x^))."""
+    return torch.stack([functional.relu(1 - f.float()).mean() for f in fake]).mean()
+
+
+def feature_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tensor]]) -> Tensor:
+    """l_feat = mean_{k,l} |D_k^l(x) - D_k^l(x^)|_1 / |D_k^l(x)|_1, of the features [B, ...] of each critic and layer.
+
+    The ratio is taken for each clip and then averaged, so that it does not depend on the clip's batch-mates nor on how
+    many processes a batch is spread over. The real features are constants.
+    """
+    ratios = []
+    for real_layers, fake_layers in zip(real, fake, strict=True):
+        for r, f in _float(real_layers, fake_layers):
+            constant = r.detach()
+            scale = constant.abs().flatten(1).mean(1).clamp_min(1e-8)
+            ratios.append(((constant - f).abs().flatten(1).mean(1) / scale).mean())
+    return torch.stack(ratios).mean()
+
+
+def _float(real: Sequence[Tensor], fake: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    return [(r.float(), f.float()) for r, f in zip(real, fake, strict=True)]

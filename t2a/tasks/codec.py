@@ -1,0 +1,169 @@
+"""Train a codec: reconstruct, please a critic, keep latents near their codes."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from t2a.config import Config
+from t2a.losses.adversarial import critic_loss, feature_loss, generator_loss
+from t2a.losses.balancer import Balancer, output_gradients, surrogate, weighted
+from t2a.losses.spectral import MelLoss, MelLossConfig
+from t2a.metrics.signal import mel_distance, si_snr, stft_distance
+from t2a.models.codec import Codec, CodecConfig
+from t2a.models.discriminators import Critic, CriticConfig
+from t2a.tasks.task import Network, raw
+
+
+class Weights(Config):
+    """Weight of each loss by its name in the log; 0 switches it off. The defaults are those of AudioGen's codec."""
+
+    l1: float = Field(0.1, ge=0)
+    """distance of the waves"""
+    mel: float = Field(2.0, ge=0)
+    """distance of the mel spectrograms"""
+    adv: float = Field(4.0, ge=0)
+    """what the critic says"""
+    feat: float = Field(4.0, ge=0)
+    """distance of the critic's features"""
+    commit: float = Field(1.0, ge=0)
+    """distance of latents and codes; outside the balancer"""
+
+
+class CodecTaskConfig(Config):
+    """A codec, its critic and the losses between them."""
+
+    kind: Literal["codec"] = "codec"
+    model: CodecConfig = CodecConfig()
+    critic: CriticConfig | None = CriticConfig()
+    critic_start: int = Field(0, ge=0)
+    """step at which the critic begins to learn and to be heard"""
+    mel: MelLossConfig = MelLossConfig()
+    weights: Weights = Weights()
+    balancer: bool = True
+    """read the weights as shares of the gradient at the codec's output, not as factors of the losses"""
+
+    @model_validator(mode="after")
+    def _has_what_it_weighs(self) -> "CodecTaskConfig":
+        if self.critic is None and (self.weights.adv or self.weights.feat):
+            raise ValueError("weights.adv and weights.feat need a critic: set them to 0 or give the critic's config")
+        if self.critic is not None and not (self.weights.adv or self.weights.feat):
+            raise ValueError("the critic is not heard: set critic to null, or weights.adv or weights.feat above 0")
+        if not (self.weights.l1 or self.weights.mel):
+            raise ValueError("weights.l1 and weights.mel are both 0: nothing asks the codec to reconstruct")
+        return self
+
+    def build(self) -> "CodecTask":
+        """Return the task."""
+        return CodecTask(self)
+
+
+class BalancedCodec(Codec):
+    """A codec with the state of the balancer of its losses, so that both are saved together."""
+
+    def __init__(self, config: CodecConfig, weights: Mapping[str, float]) -> None:
+        super().__init__(config)
+        self.balancer = Balancer(weights)
+
+
+class CodecTask:
+    """Networks "codec" and "critic" (see `t2a.tasks.task.Task`)."""
+
+    def __init__(self, config: CodecTaskConfig) -> None:
+        self.config = config
+        weights = config.weights.model_dump(exclude={"commit"})
+        self.weights = {name: weight for name, weight in weights.items() if weight}
+        self.mel = MelLoss(config.model.sample_rate, config.mel)
+
+    def networks(self) -> dict[str, nn.Module]:
+        nets: dict[str, nn.Module] = {"codec": BalancedCodec(self.config.model, self.weights)}
+        if self.config.critic is not None:
+            nets["critic"] = Critic(self.config.critic, self.config.model.channels)
+        return nets
+
+    def losses(
+        self, nets: Mapping[str, Network], batch: dict[str, Any], step: int
+    ) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
+        """Yield the critic's turn, then the codec's.
+
+        The critic hears original and decoded audio once a step. The codec's gradients are taken from that same pass, at
+        the decoded audio, before the critic steps: they touch none of its parameters.
+        """
+        wave = batch["audio"]
+        output = nets["codec"](wave)
+        decoded = output.audio.detach().requires_grad_()
+        losses = self._reconstruction(decoded, wave)
+        heard = "critic" in nets and step >= self.config.critic_start
+        if heard:
+            real, fake = nets["critic"](torch.cat([wave, decoded])).split()
+            losses |= self._adversarial(real, fake)
+        gradients = output_gradients(losses, decoded)
+        logs = {f"loss/{name}": loss.detach() for name, loss in losses.items()}
+        del losses
+        if heard:
+            loss = critic_loss(real.logits, fake.logits)
+            yield "critic", loss, {"loss/critic": loss.detach()}
+            del real, fake, loss
+
+        codec = raw(nets["codec"])
+        assert isinstance(codec, BalancedCodec)
+        if self.config.balancer:
+            gradient, norms = codec.balancer(gradients)
+            logs |= {f"grad/{name}": norm for name, norm in norms.items()}
+        else:
+            gradient = weighted(gradients, self.weights)
+        logs["loss/commit"] = output.commitment.detach()
+        logs["codes/usage"] = codec.quantizer.usage().mean()
+        logs["codes/perplexity"] = codec.quantizer.perplexity().mean()
+        yield "codec", surrogate(output.audio, gradient) + self.config.weights.commit * output.commitment, logs
+
+    @torch.no_grad()
+    def evaluate(self, nets: Mapping[str, Network], batch: dict[str, Any]) -> dict[str, Tensor]:
+        wave, decoded = self._round_trip(nets, batch)
+        return {
+            "si_snr": si_snr(decoded, wave),
+            "mel_distance": mel_distance(decoded, wave, self.config.model.sample_rate),
+            "stft_distance": stft_distance(decoded, wave),
+        }
+
+    @torch.no_grad()
+    def samples(self, nets: Mapping[str, Network], batch: dict[str, Any]) -> dict[str, tuple[Tensor, int]]:
+        wave, decoded = self._round_trip(nets, batch)
+        rate, waves = self.config.model.sample_rate, {}
+        for i, length in enumerate(batch["length"][:4].tolist()):
+            waves[f"{i}/original"] = wave[i, :, :length], rate
+            waves[f"{i}/decoded"] = decoded[i, :, :length], rate
+        return waves
+
+    def export(self, weights: dict[str, dict[str, Tensor]], folder: Path) -> None:
+        with torch.device("meta"):
+            codec = Codec(self.config.model)
+        state = {name: value for name, value in weights["codec"].items() if not name.startswith("balancer.")}
+        codec.load_state_dict(state, assign=True)
+        codec.save_pretrained(folder)
+
+    def _reconstruction(self, decoded: Tensor, wave: Tensor) -> dict[str, Tensor]:
+        losses = {}
+        if "l1" in self.weights:
+            losses["l1"] = functional.l1_loss(decoded, wave)
+        if "mel" in self.weights:
+            losses["mel"] = self.mel.to(wave.device)(decoded, wave)
+        return losses
+
+    def _adversarial(self, real: Any, fake: Any) -> dict[str, Tensor]:
+        losses = {}
+        if "adv" in self.weights:
+            losses["adv"] = generator_loss(fake.logits)
+        if "feat" in self.weights:
+            losses["feat"] = feature_loss(real.features, fake.features)
+        return losses
+
+    def _round_trip(self, nets: Mapping[str, Network], batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Return original and decoded waves [B, C, T], both silent beyond each row's length."""
+        wave = batch["audio"]
+        valid = torch.arange(wave.shape[-1], device=wave.device) < batch["length"].to(wave.device)[:, None]
+        return wave * valid[:, None], nets["codec"](wave).audio * valid[:, None]

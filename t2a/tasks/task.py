@@ -1,0 +1,67 @@
+"""What the training loop asks of a task, and how a task treats a network that is not in its turn."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+Network = Callable[..., Any]
+"""A module, or an engine around it (its `module`), called like the module"""
+
+
+class Task(Protocol):
+    """A trainable: its networks, what to descend at a step, how to evaluate. It knows nothing of devices, ranks or schedules."""
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Return fresh modules by name; the caller has seeded torch."""
+        ...
+
+    def losses(
+        self, nets: Mapping[str, Network], batch: dict[str, Any], step: int
+    ) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
+        """Yield (network to step, scalar loss as a mean over the rows, detached scalars to log), one turn after the other.
+
+        The loop goes backward and steps that network between two yields.
+        """
+        ...
+
+    def evaluate(self, nets: Mapping[str, Network], batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Return values for each row [B] float32; networks are in evaluation mode."""
+        ...
+
+    def samples(self, nets: Mapping[str, Network], batch: dict[str, Any]) -> dict[str, tuple[Tensor, int]]:
+        """Return a few waves [C, T] with their rates in Hz to listen to; may be empty."""
+        ...
+
+    def export(self, weights: dict[str, dict[str, Tensor]], folder: Path) -> None:
+        """Write the usable model into `folder`, from full state dicts by network name."""
+        ...
+
+
+def raw(net: Network) -> nn.Module:
+    """Return the module behind an engine; a plain module is its own."""
+    module = getattr(net, "module", net)
+    assert isinstance(module, nn.Module)
+    return module
+
+
+@contextmanager
+def frozen(net: Network) -> Iterator[Network]:
+    """Take a network's parameters out of the graph, so that another network's loss can pass through it.
+
+    A live one would collect gradients that belong to nobody: an error under ZeRO 0, 2 and 3, wrong weights under ZeRO 1.
+    Yields what to call: the module itself, or its engine where parameters are partitioned (ZeRO 3) and only the engine
+    can gather them.
+    """
+    module = raw(net)
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    partitioned = any(hasattr(p, "ds_id") for p in parameters)
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield net if partitioned else module
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
