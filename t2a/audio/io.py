@@ -1,0 +1,99 @@
+"""Encoded audio in and out: bytes or files to float32 samples and back. No torch here."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import soundfile
+
+from t2a.errors import DataError
+
+UNDECODABLE, EMPTY, NOT_FINITE = "undecodable", "empty", "not finite"
+
+
+class AudioError(DataError):
+    """Audio that cannot be used; `reason` is the short phrase that skips are counted under."""
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a file says about itself; `frames` are samples of each channel."""
+
+    rate: int
+    channels: int
+    frames: int
+    format: str
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / self.rate
+
+
+def probe(source: bytes | str | Path) -> AudioInfo:
+    """Read the header only. Raises AudioError (a DataError) when it is none."""
+    with _open(source) as file:
+        return AudioInfo(file.samplerate, file.channels, file.frames, file.format)
+
+
+def decode(source: bytes | str | Path) -> tuple[np.ndarray, int]:
+    """Decode wav, flac, ogg, opus, mp3, aiff, ... to (wave [C, T] float32, rate).
+
+    Raises AudioError (a DataError) when the data is no audio, holds no sample, or holds NaN or infinity.
+    """
+    with _open(source) as file:
+        try:
+            wave = file.read(dtype="float32", always_2d=True).T
+        except soundfile.LibsndfileError as error:
+            raise _undecodable(source, error) from error
+        rate = file.samplerate
+    if wave.shape[1] == 0:
+        raise AudioError(EMPTY, f"{_name(source)} holds no samples; leave it out or record it again.")
+    if not np.isfinite(wave).all():
+        raise AudioError(NOT_FINITE, f"{_name(source)} holds NaN or infinite samples; export it again.")
+    return np.ascontiguousarray(wave), rate
+
+
+def encode_flac(wave: np.ndarray, rate: int, bits: Literal[16, 24] = 16) -> bytes:
+    """Encode a wave [C, T] or [T] float32 losslessly up to its rounding to `bits`; beyond [-1, 1] it is clipped."""
+    return _encode(wave, rate, "FLAC", f"PCM_{bits}")
+
+
+def encode_wav(wave: np.ndarray, rate: int, sample: Literal["pcm16", "float"] = "pcm16") -> bytes:
+    """Encode a wave [C, T] or [T] float32 as WAV; only "pcm16" clips beyond [-1, 1]."""
+    return _encode(wave, rate, "WAV", {"pcm16": "PCM_16", "float": "FLOAT"}[sample])
+
+
+def _encode(wave: np.ndarray, rate: int, container: str, subtype: str) -> bytes:
+    if wave.ndim not in (1, 2) or wave.shape[-1] == 0:
+        raise ValueError(f"a wave to encode is [C, T] or [T] with at least one sample, not {wave.shape}")
+    if not np.isfinite(wave).all():
+        raise ValueError("a wave to encode must be finite; it holds NaN or infinity")
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.atleast_2d(wave).T.astype(np.float32), rate, format=container, subtype=subtype)
+    return buffer.getvalue()
+
+
+def _open(source: bytes | str | Path) -> soundfile.SoundFile:
+    try:
+        return soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else str(source))
+    except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: headerless names such as x.raw
+        raise _undecodable(source, error) from error
+
+
+def _undecodable(source: bytes | str | Path, error: Exception) -> AudioError:
+    if not isinstance(source, bytes) and not Path(source).is_file():
+        return AudioError(UNDECODABLE, f"There is no audio file {source}; check the path.")
+    why = str(getattr(error, "error_string", error)).rstrip(".")
+    return AudioError(UNDECODABLE, f"{_name(source)} cannot be decoded as audio ({why}); convert it to WAV or FLAC.")
+
+
+def _name(source: bytes | str | Path) -> str:
+    return f"Audio of {len(source)} bytes" if isinstance(source, bytes) else str(source)

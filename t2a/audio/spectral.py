@@ -1,0 +1,92 @@
+"""Spectra in torch: STFT magnitudes and mel spectrograms whose exact recipe is a config. Always float32."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from t2a.audio.torchaudio_backend import mel_filterbank
+from t2a.config import Config
+
+
+class MelSpec(Config):
+    """How a mel spectrogram is made. `fmax` None is half the rate, `win` None is `n_fft`.
+
+    `power` 1 takes magnitudes, 2 energies; `normalised` divides the spectrum by the window's norm, so that levels do
+    not depend on its length; values below `floor` are raised to it before the logarithm.
+    """
+
+    rate: int = 16000
+    n_fft: int = Field(1024, ge=2)
+    win: int | None = None
+    hop: int = Field(256, ge=1)
+    n_mels: int = Field(80, ge=1)
+    fmin: float = Field(0.0, ge=0)
+    fmax: float | None = None
+    norm: Literal["slaney"] | None = "slaney"
+    scale: Literal["slaney", "htk"] = "slaney"
+    power: Literal[1, 2] = 1
+    normalised: bool = False
+    center: bool = True
+    log: Literal["none", "ln", "log10"] = "log10"
+    floor: float = Field(1e-5, gt=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.win or self.n_fft) > self.n_fft:
+            raise ValueError(f"win {self.win} must not exceed n_fft {self.n_fft}")
+        if not self.fmin < (self.fmax or self.rate / 2) <= self.rate / 2:
+            raise ValueError(f"fmin {self.fmin} < fmax {self.fmax} <= rate/2 {self.rate / 2} must hold")
+        return self
+
+
+def stft(
+    wave: Tensor, n_fft: int, hop: int, window: Tensor, *, normalised: bool = False, center: bool = True
+) -> Tensor:
+    """Short-time Fourier transform of [..., T]: complex64 [..., F, L], F = n_fft // 2 + 1 bins.
+
+    With `center` the edges are reflected (waves too short to reflect are padded with zeros first) and frame l is
+    centred on sample l * hop; without it the wave is reflected by (n_fft - hop) / 2 on both sides, which gives
+    T // hop frames, as vocoders have it. `normalised` divides by the norm of the window.
+    """
+    batch, (length, edge) = wave.shape[:-1], (wave.shape[-1], n_fft // 2 if center else (n_fft - hop) // 2)
+    flat = wave.reshape(-1, length).float()
+    if length <= edge:
+        flat = nn.functional.pad(flat, (0, edge + 1 - length))
+    flat = nn.functional.pad(flat[:, None], (edge, edge), mode="reflect")[:, 0]
+    with torch.autocast(wave.device.type, enabled=False):
+        spectrum = torch.stft(flat, n_fft, hop, len(window), window.float(), center=False, return_complex=True)
+    if normalised:
+        spectrum = spectrum / window.float().square().sum().sqrt()
+    return spectrum.reshape(*batch, *spectrum.shape[-2:])
+
+
+class MelSpectrogram(nn.Module):
+    """Wave [..., T] to mel bands [..., M, L], differentiable, with L = 1 + T // hop frames when centred."""
+
+    def __init__(self, spec: MelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        bins, fmax = spec.n_fft // 2 + 1, spec.fmax or spec.rate / 2
+        bank = mel_filterbank(bins, spec.fmin, fmax, spec.n_mels, spec.rate, spec.norm, spec.scale)
+        self.window: Tensor
+        self.bank: Tensor
+        # Made from the spec alone: not part of a checkpoint.
+        self.register_buffer("window", torch.hann_window(spec.win or spec.n_fft), persistent=False)
+        self.register_buffer("bank", bank, persistent=False)
+
+    def forward(self, wave: Tensor) -> Tensor:
+        spec = self.spec
+        spectrum = stft(wave, spec.n_fft, spec.hop, self.window, normalised=spec.normalised, center=spec.center)
+        with torch.autocast(wave.device.type, enabled=False):
+            # The gradient of |z| at 0 is undefined: the tiny constant keeps digital silence trainable.
+            energy = spectrum.real.square() + spectrum.imag.square()
+            values = energy if spec.power == 2 else (energy + 1e-12).sqrt()
+            mel = self.bank.float().mT @ values
+            if spec.log == "none":
+                return mel
+            mel = mel.clamp(min=spec.floor)
+            return mel.log() if spec.log == "ln" else mel.log10()
