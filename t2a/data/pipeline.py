@@ -1,0 +1,140 @@
+"""The stream: visits of the plan, read, decoded, cropped and shuffled by Ray Data, in an order that can be resumed."""
+
+import functools
+import math
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import ray.data
+
+from t2a.data.plan import Plan, Visit
+from t2a.data.position import Position
+from t2a.data.rows import PATIENCE, DataConfig, UnusableError, caption
+from t2a.data.shards import read_manifest
+from t2a.data.visit import DamagedError, read_row_group
+from t2a.errors import DataError
+
+BLOCK_BYTES = 4 << 20  # large enough that Ray's cost per block vanishes, small enough that ranks stay in step
+BLOCK_ROWS = 256
+BLOCKS = 4096  # of the plan: each is an object that Ray holds from the start
+AHEAD_BYTES = 512 << 20  # Ray Data would fill half the object store before the first step, at the step's expense
+
+
+class Row(NamedTuple):
+    """A stored row on its way to an example, or the reason why it cannot become one."""
+
+    visit: Visit
+    place: int
+    stored: dict[str, Any]
+    reason: str
+
+
+def stream(config: DataConfig, seed: int, batch_size: int, steps: int, position: Position) -> ray.data.Dataset:
+    """Plan and describe (nothing is read yet) a data set with the rows of `steps` batches from `position` on.
+
+    `batch_size` is the rows of one step over all ranks. A row of the data set holds `visit, place, rows` (of its
+    visit), `epoch, plan, id, reason, caption, length` and the tensor `audio [C, T] int16` or `codes [K, L] uint16`.
+    An unusable row travels as well, with a reason and zeros, so that consuming it is recorded like any other.
+    Raises DataError when the corpus is of another kind, has no such split, or is not the one `position` belongs to.
+    """
+    manifest = read_manifest(config.uri)
+    if manifest.kind != config.kind:
+        raise DataError(f"{config.uri} holds {manifest.kind}, the recipe asks for {config.kind}; change data.kind.")
+    plan = Plan(manifest, config.split, seed)
+    position = position.copy()
+    position.belongs(plan.fingerprint)
+    windows = plan.windows(position.cursor, config.window, _rows_to_plan(config, batch_size, steps, position))
+    dataset = ray.data.from_items(
+        [{"first": window.start, "stop": window.stop} for window in windows],
+        override_num_blocks=min(len(windows), BLOCKS),
+    )
+    row_bytes = math.prod(config.shape) * 2
+    block_rows = max(1, min(BLOCK_ROWS, BLOCK_BYTES // row_bytes))
+    context = dataset.context  # of this data set alone
+    context.execution_options = execution_options()
+    context.enable_progress_bars = False
+    # Ray joins what a reader yields until this is exceeded: just below a block, so that a block stays one.
+    context.target_max_block_size = int(0.8 * block_rows * row_bytes)
+    reader = functools.partial(_read, config=config, plan=plan, position=position, block_rows=block_rows)
+    return dataset.map_batches(reader, batch_size=1)
+
+
+def execution_options() -> ray.data.ExecutionOptions:
+    """Give the options that the stream's order rests on.
+
+    Ray Train replaces a data set's own options: hand these to its DataConfig.
+    """
+    limits = ray.data.ExecutionResources.for_limits(object_store_memory=AHEAD_BYTES)
+    return ray.data.ExecutionOptions(preserve_order=True, resource_limits=limits, verbose_progress=False)
+
+
+def _rows_to_plan(config: DataConfig, batch_size: int, steps: int, position: Position) -> int:
+    """Count rows for `steps` batches even when every rank meets as many unusable rows as it tolerates.
+
+    Rows that are planned but never asked for cost nothing.
+    """
+    tolerated = min(config.max_skipped, 0.9)
+    usable = steps * batch_size
+    unusable = tolerated / (1 - tolerated) * usable + tolerated * PATIENCE * batch_size
+    remainder = 2 * BLOCK_ROWS * min(batch_size, 64)  # an equal split among the ranks drops up to a block a rank
+    return math.ceil(usable + unusable) + remainder + position.rows_beyond()
+
+
+def _read(
+    windows: dict[str, np.ndarray], *, config: DataConfig, plan: Plan, position: Position, block_rows: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Read windows of visits, shuffle each, and give its examples block by block."""
+    for first, stop in zip(windows["first"].tolist(), windows["stop"].tolist(), strict=True):
+        rows = [row for n in range(first, stop) for row in _stored(config, plan.visit(n), position)]
+        order = np.random.default_rng([plan.seed, first]).permutation(len(rows))
+        with ThreadPoolExecutor(config.threads) as threads:
+            for begin in range(0, len(rows), block_rows):
+                chosen = [rows[i] for i in order[begin : begin + block_rows]]
+                yield _block(config, plan, chosen, threads)
+
+
+def _stored(config: DataConfig, visit: Visit, position: Position) -> Iterable[Row]:
+    """Read the rows of a visit that are not consumed yet."""
+    places = [place for place in range(visit.rows) if not position.contains(visit.number, place)]
+    if not places:
+        return []
+    try:
+        stored = read_row_group(config.uri, visit.shard, visit.row_group, ["id", config.tensor, "captions"])
+        return [Row(visit, place, stored[place], "") for place in places]
+    except DamagedError as damage:
+        named = f"{visit.shard.name}[{visit.row_group}]"
+        return [Row(visit, place, {"id": f"{named}[{place}]"}, str(damage)) for place in places]
+
+
+def _block(config: DataConfig, plan: Plan, rows: list[Row], threads: ThreadPoolExecutor) -> dict[str, np.ndarray]:
+    values = np.zeros((len(rows), *config.shape), config.dtype)
+
+    def fill(index: int) -> tuple[str, str, int]:
+        """Decode into the block: (reason, caption, length)."""
+        row = rows[index]
+        if row.reason:
+            return row.reason, "", 0
+        where = np.random.default_rng([plan.seed, row.visit.number, row.place]).random(2)
+        try:
+            text = caption(row.stored, where[1], config.captions)
+            example = config.example(row.stored, where[0])
+        except UnusableError as reason:
+            return str(reason), "", 0
+        values[index] = example.values
+        return "", text, example.length
+
+    reasons, texts, lengths = zip(*threads.map(fill, range(len(rows))), strict=True)
+    return {
+        "visit": np.array([row.visit.number for row in rows], np.int64),
+        "place": np.array([row.place for row in rows], np.int64),
+        "rows": np.array([row.visit.rows for row in rows], np.int64),
+        "epoch": np.array([row.visit.epoch for row in rows], np.int64),
+        "plan": np.full(len(rows), plan.fingerprint, np.int64),
+        "id": np.array([row.stored["id"] or "" for row in rows], object),
+        "reason": np.array(reasons, object),
+        "caption": np.array(texts, object),
+        "length": np.array(lengths, np.int64),
+        config.tensor: values,
+    }

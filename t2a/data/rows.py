@@ -1,0 +1,154 @@
+"""From a stored row to a fixed-size example: decode, resample, crop, pad. numpy only: readers load no torch."""
+
+import io
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import soundfile
+import soxr
+from pydantic import Field
+
+from t2a.config import Config
+from t2a.data.schema import Split
+
+PATIENCE = 4000  # rows that `max_skipped` is taken of at least, or one damaged row group would end a run at its start
+FULL_SCALE = 32768  # int16 samples travel between processes, half the bytes of float32
+
+
+class UnusableError(Exception):
+    """A row that no reading can rescue; the message is the reason it is counted under."""
+
+
+class Example(NamedTuple):
+    """One fixed-size example and the valid length along its last axis."""
+
+    values: np.ndarray
+    length: int
+
+
+class RowsConfig(Config):
+    """What every kind of corpus needs to be streamed."""
+
+    uri: str
+    split: Split = "train"
+    window: int = Field(512, ge=1, description="rows that are shuffled together, at least")
+    max_skipped: float = Field(0.05, ge=0, le=1, description="share of unusable rows above which the run stops")
+    captions: bool = Field(True, description="whether a row without a caption is unusable")
+    threads: int = Field(2, ge=1, description="decoding threads of one reader")
+
+
+class AudioConfig(RowsConfig):
+    """Clips: random crops of `crop_seconds` at `sample_rate`."""
+
+    kind: Literal["audio"] = "audio"
+    sample_rate: int = Field(16000, ge=1000)
+    channels: int = Field(1, ge=1, le=2)
+    crop_seconds: float = Field(gt=0)
+
+    tensor: ClassVar[str] = "audio"
+    dtype: ClassVar[type] = np.int16
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """[C, T] of an example."""
+        return self.channels, round(self.crop_seconds * self.sample_rate)
+
+    def example(self, row: Mapping[str, Any], where: float) -> Example:
+        """Cut an example `[C, T] int16` out of a row; `where` in [0, 1) places the crop. Raises UnusableError."""
+        audio = row["audio"]
+        data = audio["bytes"] if audio else None
+        if not data:
+            raise UnusableError("empty")
+        wave = _with_channels(_decode(data, self.shape[1], self.sample_rate, where), self.channels)
+        if not np.isfinite(wave).all():
+            raise UnusableError("not finite")
+        values = np.zeros(self.shape, np.int16)
+        # Clipped: an overshoot of the resampler would wrap around to the other sign.
+        values[:, : len(wave)] = np.clip(np.rint(wave.T * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
+        return Example(values, len(wave))
+
+
+class CodesConfig(RowsConfig):
+    """Precomputed codes: random crops of `crop_frames` frames of `codebooks` codebooks."""
+
+    kind: Literal["codes"] = "codes"
+    codebooks: int = Field(4, ge=1)
+    crop_frames: int = Field(ge=1)
+
+    tensor: ClassVar[str] = "codes"
+    dtype: ClassVar[type] = np.uint16
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """[K, L] of an example."""
+        return self.codebooks, self.crop_frames
+
+    def example(self, row: Mapping[str, Any], where: float) -> Example:
+        """Cut an example `[K, L] uint16` out of a row; `where` in [0, 1) places the crop. Raises UnusableError."""
+        codes = row["codes"]
+        data = codes["bytes"] if codes else None
+        if not data:
+            raise UnusableError("empty")
+        if codes["codebooks"] != self.codebooks:
+            raise UnusableError(f"{codes['codebooks']} codebooks, not {self.codebooks}")
+        if len(data) % (2 * self.codebooks):
+            raise UnusableError("undecodable")
+        frames = np.frombuffer(data, "<u2").reshape(self.codebooks, -1)
+        start = _start(frames.shape[1], self.crop_frames, where)
+        crop = frames[:, start : start + self.crop_frames]
+        values = np.zeros(self.shape, np.uint16)
+        values[:, : crop.shape[1]] = crop
+        return Example(values, crop.shape[1])
+
+
+DataConfig = Annotated[AudioConfig | CodesConfig, Field(discriminator="kind")]
+
+
+def caption(row: Mapping[str, Any], where: float, needed: bool) -> str:
+    """Pick one of a row's captions by `where` in [0, 1). Raises UnusableError when one is needed and there is none."""
+    captions = [text for text in row["captions"] or [] if text and text.strip()]
+    if captions:
+        return captions[int(where * len(captions))]
+    if needed:
+        raise UnusableError("no caption")
+    return ""
+
+
+def _decode(data: bytes, samples: int, rate: int, where: float) -> np.ndarray:
+    """Decode no more than the crop: wave [T, C] float32 at `rate`, T <= `samples`."""
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            if file.frames == 0:
+                raise UnusableError("empty")
+            count = math.ceil(samples * file.samplerate / rate)
+            start = _start(file.frames, count, where)
+            margin = 0 if file.samplerate == rate else file.samplerate // 20
+            # The resampler sees real sound beyond both edges; a whole number of samples is cut off again in front.
+            step = file.samplerate // math.gcd(file.samplerate, rate)
+            lead = min(start, margin) // step * step
+            wanted = min(lead + count + margin, file.frames - start + lead)
+            file.seek(start - lead)
+            wave = file.read(wanted, dtype="float32", always_2d=True)
+            source = file.samplerate
+    except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
+        raise UnusableError("undecodable") from error
+    if len(wave) < wanted:
+        raise UnusableError("undecodable")
+    if source != rate:
+        wave = soxr.resample(wave, source, rate)[lead * rate // source :]
+    return wave[:samples]
+
+
+def _start(total: int, count: int, where: float) -> int:
+    return int(where * (max(total - count, 0) + 1))
+
+
+def _with_channels(wave: np.ndarray, channels: int) -> np.ndarray:
+    """[T, C] -> [T, channels]: mono is the mean, stereo the first two or mono twice."""
+    if wave.shape[1] == channels:
+        return wave
+    if channels == 1:
+        return wave.mean(axis=1, keepdims=True)
+    return np.repeat(wave, channels, axis=1) if wave.shape[1] == 1 else wave[:, :channels]
