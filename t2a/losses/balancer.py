@@ -56,4 +56,4 @@ class Balancer(Uncast):
         share = torch.tensor([self.weights[name] for name in gradients], device=norms.device, dtype=torch.float32)
         scale = self.sum * share / share.sum() / average.clamp_min(1e-12)
         balanced = torch.stack([s * g.float() for s, g in zip(scale, gradients.values(), strict=True)]).sum(0)
-        return balanced, {name: value for name, value in zip(gradients, norms, strict=True)}
+        return balanced, dict(zip(gradients, norms, strict=True))

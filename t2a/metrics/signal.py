@@ -30,10 +30,8 @@ def mel_distance(estimate: Tensor, target: Tensor, sample_rate: int, mels: int =
     distances = []
     for n_fft in WINDOWS:
         bins, bands = n_fft // 2 + 1, min(mels, n_fft // 8)
-        bank = mel_filterbank(bins, 0.0, sample_rate / 2, bands, sample_rate, norm=None, scale="htk").T.to(
-            target.device
-        )
-        a, b = (20 * torch.log10((bank @ _magnitude(x, n_fft)).clamp_min(1e-5)) for x in (estimate, target))
+        bank = mel_filterbank(bins, 0.0, sample_rate / 2, bands, sample_rate, norm=None, scale="htk").to(target.device)
+        a, b = (20 * torch.log10((bank.T @ _magnitude(x, n_fft)).clamp_min(1e-5)) for x in (estimate, target))
         distances.append((a - b).abs().flatten(1).mean(1))
     return torch.stack(distances).mean(0)
 

@@ -1,14 +1,15 @@
 """Residual vector quantization (Zeghidour et al., 2021), its codebooks moving averages (van den Oord et al., 2017)."""
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, Self
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from t2a.config import Config
 from t2a.nn import ranks
+from t2a.nn.uncast import Uncast
 
 DISTANCES = 2**24
 """Distances held in memory at once: 64 MB, whatever the length of the signal."""
@@ -40,7 +41,7 @@ class Quantized(NamedTuple):
     """scalar: squared distance between residual and code, mean over the codebooks"""
 
 
-class ResidualQuantizer(nn.Module):
+class ResidualQuantizer(Uncast):
     """Describe each frame by one code of each of K codebooks, every codebook refining what the ones before left over.
 
     While training, a forward pass also moves the codebooks: k-means on the first batch, moving averages afterwards.
@@ -119,15 +120,6 @@ class ResidualQuantizer(nn.Module):
         """Return exp(entropy) of each codebook's average use [K]: `bins` when all codes are used equally."""
         share = self.count / self.count.sum(-1, keepdim=True)
         return torch.exp(-(share * share.clamp_min(1e-12).log()).sum(-1))
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Follow a model to its device, but not to its type."""
-
-        def move(tensor: Tensor) -> Tensor:
-            moved = fn(tensor)
-            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
-
-        return super()._apply(move, recurse)
 
     def _depth(self, codebooks: int | None, generator: torch.Generator) -> int:
         if codebooks is not None or not self.training or not self.config.dropout or not self.updates:

@@ -12,7 +12,10 @@ Network = Callable[..., Any]
 
 
 class Task(Protocol):
-    """A trainable: its networks, what to descend at a step, how to evaluate. It knows nothing of devices, ranks or schedules."""
+    """A trainable: its networks, what to descend at a step, how to evaluate.
+
+    It knows nothing of devices, ranks, schedules, logging or checkpoints.
+    """
 
     def networks(self) -> dict[str, nn.Module]:
         """Return fresh modules by name; the caller has seeded torch."""
@@ -21,7 +24,7 @@ class Task(Protocol):
     def losses(
         self, nets: Mapping[str, Network], batch: dict[str, Any], step: int
     ) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
-        """Yield (network to step, scalar loss as a mean over the rows, detached scalars to log), one turn after the other.
+        """Yield (network to step, scalar loss as a mean over the rows, detached scalars to log), turn by turn.
 
         The loop goes backward and steps that network between two yields.
         """
@@ -51,7 +54,7 @@ def raw(net: Network) -> nn.Module:
 def frozen(net: Network) -> Iterator[Network]:
     """Take a network's parameters out of the graph, so that another network's loss can pass through it.
 
-    A live one would collect gradients that belong to nobody: an error under ZeRO 0, 2 and 3, wrong weights under ZeRO 1.
+    A live one would collect gradients that are not its own: an error under ZeRO 0, 2 and 3, wrong weights under 1.
     Yields what to call: the module itself, or its engine where parameters are partitioned (ZeRO 3) and only the engine
     can gather them.
     """
