@@ -5,13 +5,13 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from t2a.config import Config
+from t2a.config import Config, dump, load
 from t2a.errors import ConfigError
 from t2a.nn.condition import Condition
 
@@ -44,6 +44,23 @@ class T5Config(Config):
 
 
 TextEncoderConfig = Annotated[MiniLMConfig | T5Config, Field(discriminator="kind")]
+
+
+class TextFile(Config):
+    """`text.yaml` of a model folder: the encoder that the model was trained with."""
+
+    text: TextEncoderConfig
+
+    NAME: ClassVar[str] = "text.yaml"
+
+    def write(self, folder: Path) -> None:
+        """Put it into a model folder."""
+        (folder / self.NAME).write_text(dump(self), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> "TextFile":
+        """Find it in a model folder. Raises `ConfigError`."""
+        return load(cls, folder / cls.NAME)
 
 
 class TextEncoder:

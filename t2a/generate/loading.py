@@ -1,0 +1,55 @@
+"""Find the generator for a trained model."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from t2a.errors import ConfigError
+from t2a.models.pretrained import locate, read_config
+
+Progress = Callable[[int, int], None]  # (steps done, steps in all)
+
+
+class Generator(Protocol):
+    """A trained text-to-audio model with all it needs to be heard."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+
+    @property
+    def max_seconds(self) -> float:
+        """The longest clip it makes."""
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        seconds: float,
+        *,
+        seeds: Sequence[int],
+        guidance: float = 3.0,
+        temperature: float = 1.0,
+        top_k: int = 250,
+        top_p: float = 0.0,
+        progress: Progress | None = None,
+    ) -> list[NDArray[np.float32]]:
+        """Make one clip [C, round(seconds * rate)] in [-1, 1] for each prompt; an empty prompt leaves it the choice.
+
+        The same model, prompt, seed and settings give the same clip, whatever else is in the batch.
+        Raises `ConfigError` for arguments that cannot be met.
+        """
+
+
+def load(where: str | Path, device: torch.device | str = "cpu") -> Generator:
+    """Load a generator from a model folder or a run: local, `s3://` or `models:/name@alias`."""
+    folder = locate(where)
+    model_type = read_config(folder).get("model_type")
+    if model_type == "lm":
+        from t2a.generate.lm import LMGenerator
+
+        return LMGenerator.from_folder(folder, device)
+    raise ConfigError(f"{where} holds a {model_type}, which cannot generate from text: give a trained lm.")
