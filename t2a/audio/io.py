@@ -71,7 +71,23 @@ def encode_wav(wave: np.ndarray, rate: int, sample: Literal["pcm16", "float"] = 
     return _encode(wave, rate, "WAV", {"pcm16": "PCM_16", "float": "FLOAT"}[sample])
 
 
-def _encode(wave: np.ndarray, rate: int, container: str, subtype: str) -> bytes:
+def write(path: str | Path, wave: np.ndarray, rate: int) -> None:
+    """Write a wave [C, T] or [T] to a file whose ending says how (wav, flac, ogg, mp3); whole, or not at all."""
+    path = Path(path)
+    formats = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "OPUS"), ".mp3": ("MP3", None)}
+    if path.suffix.lower() not in formats:
+        raise DataError(f"{path} has no ending that says its format; use one of: {', '.join(formats)}.")
+    data = _encode(wave, rate, *formats[path.suffix.lower()])
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DataError(f"{path} cannot be written ({error.strerror}); choose another place.") from error
+
+
+def _encode(wave: np.ndarray, rate: int, container: str, subtype: str | None) -> bytes:
     if wave.ndim not in (1, 2) or wave.shape[-1] == 0:
         raise ValueError(f"a wave to encode is [C, T] or [T] with at least one sample, not {wave.shape}")
     if not np.isfinite(wave).all():

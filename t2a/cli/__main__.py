@@ -1,0 +1,5 @@
+"""`python -m t2a.cli` is `t2a`."""
+
+from t2a.cli.main import main
+
+main()

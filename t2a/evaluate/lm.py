@@ -1,0 +1,62 @@
+"""How well a language model predicts codes, against their frequencies, and what the right caption is worth."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from t2a.conditions.text import TextFile
+from t2a.data.batch import held_out
+from t2a.data.rows import CodesConfig
+from t2a.metrics import codes as statistics
+from t2a.metrics.interval import Interval, bootstrap
+from t2a.models.lm import LM
+from t2a.tasks.lm import LMTaskConfig
+
+BATCH = 16
+
+
+@torch.inference_mode()
+def evaluate_lm(folder: Path, corpus: str, split: str, rows: int) -> dict[str, Interval]:
+    """Nats a code: with its caption, with another's, without any, and of the split's own code frequencies.
+
+    `gain/...` are differences within each clip, so that their intervals tell whether they are above 0.
+    """
+    model = LM.from_pretrained(folder)
+    config = model.config
+    task = LMTaskConfig(model=config, text=TextFile.read(folder).text, codec=str(folder / "codec")).build()
+    data = CodesConfig(uri=corpus, codebooks=config.codebooks, crop_frames=config.max_frames)
+    batches = held_out(data, split, BATCH, 0, 1, rows)
+    values: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
+    for batch in batches:
+        real = batch["weight"].numpy() > 0
+        found = task.evaluate({"lm": model}, batch)
+        for name in ("ce", "ce_shuffled", "ce_null"):
+            values[name].append(found[name].double().numpy()[real])
+    nats = {name: np.concatenate(parts) for name, parts in values.items()}
+    nats["unigram"] = unigram(batches, config.codebooks, config.bins)
+    gains = {
+        "gain/over unigram": nats["unigram"] - nats["ce"],
+        "gain/over shuffled captions": nats["ce_shuffled"] - nats["ce"],
+        "gain/over no caption": nats["ce_null"] - nats["ce"],
+    }
+    names = {"ce": "its caption", "ce_shuffled": "another caption", "ce_null": "no caption", "unigram": "unigram"}
+    figures = {f"nats/{names[name]}": bootstrap(row) for name, row in nats.items()}
+    return figures | {name: bootstrap(row) for name, row in gains.items()}
+
+
+def unigram(batches: list[dict[str, Any]], codebooks: int, bins: int) -> NDArray[np.float64]:
+    """Nats a code of each clip by the code frequencies of these very clips: the best guess without any context."""
+    clips = [
+        codes[:, :length].numpy()
+        for batch in batches
+        for codes, length, weight in zip(batch["codes"], batch["length"].tolist(), batch["weight"], strict=True)
+        if weight > 0
+    ]
+    counts = statistics.count(clips, codebooks, bins)
+    with np.errstate(divide="ignore"):
+        cost = -np.log(counts / counts.sum(1, keepdims=True))
+    return np.array([np.take_along_axis(cost, clip, axis=1).mean() for clip in clips])
