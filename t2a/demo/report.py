@@ -45,11 +45,12 @@ def write_report(
 def highlights(facts: Mapping[str, Any], seconds: Mapping[str, float]) -> dict[str, str]:
     found = facts["figures"]
     codec, lm = found["codec"], found["lm"]
+    nats = f"{lm['nats/its caption']['mean']:.2f} ({lm['nats/unigram']['mean']:.2f})"
     gain = lm["gain/over shuffled captions"]
     return {
         "codec, mel distance (untrained, mu-law)": f"{codec['mel_distance/codec']['mean']:.1f} dB "
         f"({codec['mel_distance/untrained']['mean']:.1f}, {codec['mel_distance/mu-law']['mean']:.1f})",
-        "language model, nats a code (unigram)": f"{lm['nats/its caption']['mean']:.2f} ({lm['nats/unigram']['mean']:.2f})",
+        "language model, nats a code (unigram)": nats,
         "worth of the right caption, nats a code": f"{gain['mean']:.3f} [{gain['low']:.3f}, {gain['high']:.3f}]",
         "the whole demo": f"{sum(seconds.values()) / 60:.1f} min",
     }

@@ -1,6 +1,7 @@
 """The stages of the demo, in their order; each returns facts that later stages and the report use."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from t2a import registry, storage
 from t2a.config import dump, load
 from t2a.data.prepare import prepare
 from t2a.data.shards import Manifest
+from t2a.data.visit import read_row_group
 from t2a.demo.listening import answer_over_http, generate_prompts, reconstruct
 from t2a.demo.state import Facts, State
 from t2a.errors import DataError
@@ -68,7 +70,7 @@ class Demo:
             self.state.console.print(f"[yellow]{error}[/] Going on with synthesised sounds.", highlight=False)
             source, why = "synthetic", str(error)
             manifest = prepare("synthetic", self.corpus_uri, count=1500, overwrite=True)
-        return {"source": source, "why": why, **statistics(manifest)}
+        return {"source": source, "why": why, **statistics(manifest), **contents(self.corpus_uri, manifest)}
 
     def train(self, run: Run) -> Facts:
         result = fit(run)
@@ -97,6 +99,18 @@ class Demo:
             "generated": generate_prompts(models["lm"], clips, seconds=2.0 if self.quick else 4.0),
             "reconstructed": reconstruct(models["codec"], self.corpus_uri, clips, count=6),
         }
+
+
+def contents(uri: str, manifest: Manifest) -> Facts:
+    """Minutes of each category, longest first, and clips of each licence."""
+    minutes: Counter[str] = Counter()
+    licences: Counter[str] = Counter()
+    for shard in manifest.shards:
+        for group in range(len(shard.row_groups)):
+            for row in read_row_group(uri, shard, group, ["category", "seconds", "licence"]):
+                minutes[row["category"]] += row["seconds"] / 60
+                licences[row["licence"]] += 1
+    return {"categories": dict(minutes.most_common()), "licences": dict(licences.most_common())}
 
 
 def statistics(manifest: Manifest) -> Facts:
