@@ -123,20 +123,24 @@ class CodecTask:
 
     @torch.no_grad()
     def evaluate(self, nets: Mapping[str, Network], batch: dict[str, Any]) -> dict[str, Tensor]:
-        wave, decoded = self._round_trip(nets, batch)
-        return {
-            "si_snr": si_snr(decoded, wave),
-            "mel_distance": mel_distance(decoded, wave, self.config.model.sample_rate),
-            "stft_distance": stft_distance(decoded, wave),
-        }
+        rate = self.config.model.sample_rate
+        rows = [
+            {
+                "si_snr": si_snr(decoded, wave),
+                "mel_distance": mel_distance(decoded, wave, rate),
+                "stft_distance": stft_distance(decoded, wave),
+            }
+            for wave, decoded in self._round_trip(nets, batch)
+        ]
+        return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
 
     @torch.no_grad()
     def samples(self, nets: Mapping[str, Network], batch: dict[str, Any]) -> dict[str, tuple[Tensor, int]]:
-        wave, decoded = self._round_trip(nets, batch)
         rate, waves = self.config.model.sample_rate, {}
-        for i, length in enumerate(batch["length"][:4].tolist()):
-            waves[f"{i}/original"] = wave[i, :, :length], rate
-            waves[f"{i}/decoded"] = decoded[i, :, :length], rate
+        few = {name: batch[name][:4] for name in ("audio", "length")}
+        for i, (wave, decoded) in enumerate(self._round_trip(nets, few)):
+            waves[f"{i}/original"] = wave[0], rate
+            waves[f"{i}/decoded"] = decoded[0], rate
         return waves
 
     def export(self, weights: dict[str, dict[str, Tensor]], folder: Path) -> None:
@@ -162,8 +166,9 @@ class CodecTask:
             losses["feat"] = feature_loss(real.features, fake.features)
         return losses
 
-    def _round_trip(self, nets: Mapping[str, Network], batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Return original and decoded waves [B, C, T], both silent beyond each row's length."""
+    def _round_trip(self, nets: Mapping[str, Network], batch: dict[str, Any]) -> list[tuple[Tensor, Tensor]]:
+        """Return original and decoded wave [1, C, length] of each row: what fills a row up is not judged."""
         wave = batch["audio"]
-        valid = torch.arange(wave.shape[-1], device=wave.device) < batch["length"].to(wave.device)[:, None]
-        return wave * valid[:, None], nets["codec"](wave).audio * valid[:, None]
+        decoded = nets["codec"](wave).audio
+        lengths = batch["length"].clamp_min(1).tolist()
+        return [(wave[i : i + 1, :, :n], decoded[i : i + 1, :, :n]) for i, n in enumerate(lengths)]
