@@ -4,6 +4,7 @@ Endpoint and credentials come from the environment (`AWS_ENDPOINT_URL`, `AWS_ACC
 and are read there by botocore, so that no object of ours, nothing pickled and no log line holds a secret.
 """
 
+import hashlib
 import os
 import shutil
 import uuid
@@ -99,6 +100,18 @@ def files(uri: str | Path) -> dict[str, int]:
         for name, info in sorted(found.items())
         if name.startswith(prefix) and not info["Key"].endswith("/")  # some tools store "folder/" objects
     }
+
+
+def fingerprint(uri: str | Path) -> str:
+    """A hash of a place and what lies there now: names, sizes, and ETags on S3 or times of change on a local disk."""
+    scheme, path = _split(uri)
+    sizes = files(uri)
+    if scheme == "s3":
+        found = _attempt(uri, lambda fs: fs.find(path, detail=True))
+        marks = [(name, info.get("ETag")) for name, info in sorted(found.items())]
+    else:
+        marks = [(name, (Path(path) / name).stat().st_mtime_ns) for name in sizes]
+    return hashlib.sha256(repr((f"{scheme}://{path}", sizes, marks)).encode()).hexdigest()[:32]
 
 
 def folders(uri: str | Path) -> list[str]:
