@@ -86,7 +86,7 @@ def decompress(
     codec = Codec.from_pretrained(where)
     if fingerprint(codec) != header.fingerprint:
         raise CheckpointError(
-            f"{source} was compressed by another codec than {where}; give {header.model} as the model."
+            f"{source} was compressed by another codec than {where}; give the model {header.model}."
         )
     context = round(CONTEXT_SECONDS * codec.frame_rate)
     codes = torch.from_numpy(np.concatenate(chunks, -1))
@@ -124,7 +124,7 @@ def samples(source: str | Path, rate: int) -> Iterator[Wave]:
                 yield (block if resampler is None else resampler.resample_chunk(block)).T
         except soundfile.LibsndfileError as error:
             raise DataError(
-                f"{source} cannot be decoded to its end ({error.error_string}); convert it again."
+                f"{source} cannot be read to its end ({error.error_string}); convert it again."
             ) from error
         if resampler is not None:
             yield resampler.resample_chunk(np.zeros((0, file.channels), np.float32), last=True).T

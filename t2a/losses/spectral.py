@@ -17,7 +17,9 @@ class MelLossConfig(Config):
     alpha: float = Field(1.0, ge=0)
     """weight of the L2 term against the L1 term"""
     log: bool = False
-    """compare logarithms (of values above 1e-5) instead of magnitudes, which weighs quiet sounds like loud ones"""
+    """compare logarithms instead of magnitudes, which weighs quiet sounds like loud ones"""
+    floor: float = Field(1e-5, gt=0)
+    """magnitude that all below it are taken for before the logarithm (a full-scale sine has 0.4 sqrt(window))"""
 
 
 class MelLoss(nn.Module):
@@ -41,6 +43,7 @@ class MelLoss(nn.Module):
                     scale="htk",
                     normalised=True,
                     log="ln" if config.log else "none",
+                    floor=config.floor,
                 )
             )
             for window in config.windows

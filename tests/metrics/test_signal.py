@@ -1,0 +1,41 @@
+import pytest
+import torch
+from torchmetrics.functional.audio import scale_invariant_signal_noise_ratio
+
+from t2a.metrics.signal import mel_distance, si_snr, stft_distance
+
+
+@pytest.fixture
+def pair():
+    torch.manual_seed(0)
+    target = torch.randn(3, 1, 4000)
+    return target + torch.tensor([0.1, 1, 3])[:, None, None] * torch.randn(3, 1, 4000), target
+
+
+def test_si_snr_is_the_published_one(pair):
+    estimate, target = pair
+    expected = scale_invariant_signal_noise_ratio(estimate[:, 0], target[:, 0])
+    torch.testing.assert_close(si_snr(estimate, target), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_si_snr_ignores_scale_and_offset_and_is_bounded(pair):
+    estimate, target = pair
+    torch.testing.assert_close(si_snr(3 * estimate + 1, target), si_snr(estimate, target), rtol=1e-3, atol=1e-2)
+    assert si_snr(target, target).tolist() == [80, 80, 80]
+    assert torch.isfinite(si_snr(torch.zeros_like(target), target)).all()
+    assert torch.isfinite(si_snr(estimate, torch.zeros_like(target))).all()
+
+
+def test_half_the_level_is_six_decibels():
+    target = torch.randn(2, 2, 8000)
+    assert mel_distance(target / 2, target, 16000).tolist() == pytest.approx([6.02, 6.02], abs=0.05)
+
+
+@pytest.mark.parametrize("distance", [lambda a, b: mel_distance(a, b, 16000), stft_distance])
+def test_distances_grow_with_the_noise_row_by_row(pair, distance):
+    estimate, target = pair
+    values = distance(estimate, target).tolist()
+    assert 0 < values[0] < values[1] < values[2]
+    assert distance(target, target).tolist() == [0, 0, 0]
+    assert distance(estimate[1:2], target[1:2]).item() == pytest.approx(values[1], rel=1e-5)
+    assert torch.isfinite(distance(torch.zeros(1, 1, 50), torch.randn(1, 1, 50))).all()
