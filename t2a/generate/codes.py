@@ -32,9 +32,7 @@ class CodeEncoder:
         folder = locate(model)
         model_type = read_config(folder).get("model_type")
         if model_type != "codec":
-            raise ConfigError(
-                f"{model} holds a {model_type}, codes are made by a codec: give the folder or run of one."
-            )
+            raise ConfigError(f"{model} holds a {model_type}, codes are made by a codec: give the folder of one.")
         self.device = torch.device(device)
         self.codec = Codec.from_pretrained(folder).to(self.device)
         self.fingerprint = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()

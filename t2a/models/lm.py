@@ -5,10 +5,10 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
-from t2a.models.pretrained import Pretrained
 from torch import Tensor, nn
 
 from t2a.config import Config
+from t2a.models.pretrained import Pretrained
 from t2a.nn.condition import Condition
 from t2a.nn.transformer import Decoder, Positions, State
 
@@ -42,7 +42,7 @@ class LMConfig(Config):
         return self
 
 
-class LM(Pretrained, nn.Module):
+class LM(Pretrained):
     """Predicts the codes of the next step, all codebooks of a step independently given the past.
 
     A condition stands before the audio (`prepend`), is attended to in every block (`cross`), or both. A row without

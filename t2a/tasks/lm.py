@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from t2a.models.pretrained import locate, read_config
 from torch import Tensor, nn
 
 from t2a.conditions.text import MiniLMConfig, TextEncoder, TextEncoderConfig, TextFile
 from t2a.config import Config
 from t2a.errors import ConfigError
 from t2a.models.lm import LM, LMConfig
+from t2a.models.pretrained import locate, read_config
 from t2a.nn.condition import Condition
 from t2a.tasks.task import Network
 from t2a.tokens.patterns import Layout, layout
