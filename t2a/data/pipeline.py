@@ -18,7 +18,8 @@ from t2a.errors import DataError
 
 BLOCK_BYTES = 4 << 20  # large enough that Ray's cost per block vanishes, small enough that ranks stay in step
 BLOCK_ROWS = 256
-BLOCKS = 4096  # of the plan: each is an object that Ray holds from the start
+PLANNED_AT_ONCE = 1024  # windows; each is an object that Ray makes before the first is read, about one a millisecond
+WINDOWS_A_BLOCK = 128  # of a longer plan, which Ray unfolds as it goes
 AHEAD_BYTES = 512 << 20  # Ray Data would fill half the object store before the first step, at the step's expense
 
 
@@ -45,11 +46,7 @@ def stream(config: DataConfig, seed: int, batch_size: int, steps: int, position:
     plan = Plan(manifest, config.split, seed)
     position = position.copy()
     position.belongs(plan.fingerprint)
-    windows = plan.windows(position.cursor, config.window, _rows_to_plan(config, batch_size, steps, position))
-    dataset = ray.data.from_items(
-        [{"first": window.start, "stop": window.stop} for window in windows],
-        override_num_blocks=min(len(windows), BLOCKS),
-    )
+    dataset = _windows(plan.windows(position.cursor, config.window, _rows_to_plan(config, batch_size, steps, position)))
     row_bytes = math.prod(config.shape) * 2
     block_rows = max(1, min(BLOCK_ROWS, BLOCK_BYTES // row_bytes))
     context = dataset.context  # of this data set alone
@@ -59,6 +56,16 @@ def stream(config: DataConfig, seed: int, batch_size: int, steps: int, position:
     context.target_max_block_size = int(0.8 * block_rows * row_bytes)
     reader = functools.partial(_read, config=config, plan=plan, position=position, block_rows=block_rows)
     return dataset.map_batches(reader, batch_size=1)
+
+
+def _windows(windows: list[range]) -> ray.data.Dataset:
+    """Give a data set with one window a block, in order, so that every reading task is one window long."""
+    short = len(windows) <= PLANNED_AT_ONCE
+    dataset = ray.data.from_items(
+        [{"first": window.start, "stop": window.stop} for window in windows],
+        override_num_blocks=len(windows) if short else math.ceil(len(windows) / WINDOWS_A_BLOCK),
+    )
+    return dataset if short else dataset.repartition(target_num_rows_per_block=1)
 
 
 def execution_options() -> ray.data.ExecutionOptions:

@@ -55,12 +55,16 @@ class Plan:
             start += 1
 
     def windows(self, start: int, window: int, rows: int) -> list[range]:
-        """Cut the visits from `start` on into windows of at least `window` rows, until they hold `rows` rows."""
+        """Cut the visits from `start` on into windows of at least `window` rows, until they hold `rows` rows.
+
+        A window ends with its epoch, so that no row comes back before every other row has come.
+        """
         windows: list[range] = []
         total = 0
         while total < rows:
+            epoch_end = (start // len(self.groups) + 1) * len(self.groups)
             stop, held = start, 0
-            while held < window:
+            while held < window and stop < epoch_end:
                 held += self.visit(stop).rows
                 stop += 1
             windows.append(range(start, stop))

@@ -21,7 +21,7 @@ def flac(frequency: float, seconds: float, rate: int = RATE, channels: int = 1) 
     return file.getvalue()
 
 
-def tone(index: int, split: str = "train", seconds: float = 0.3, **changes: object) -> dict:
+def make_tone(index: int, split: str = "train", seconds: float = 0.3, **changes: object) -> dict:
     """A stored row: a tone of its own frequency, id `clip-<index>`."""
     row = {
         "id": f"clip-{index:04d}",
@@ -38,12 +38,18 @@ def tone(index: int, split: str = "train", seconds: float = 0.3, **changes: obje
 
 
 @pytest.fixture
+def tone() -> Callable[..., dict]:
+    """Make one stored row: `tone(index, split, seconds, **changes)`."""
+    return make_tone
+
+
+@pytest.fixture
 def tones(tmp_path: Path) -> Callable[..., tuple[str, Manifest]]:
     """Write a corpus of `count` tones in row groups of `group` rows, `shard_groups` to a shard: (uri, manifest)."""
 
     def write(count: int, group: int = 5, shard_bytes: int = 20_000, rows: list[dict] | None = None):
         uri = str(tmp_path / "corpus")
         bounds = ShardBounds(group_rows=group, shard_bytes=shard_bytes)
-        return uri, write_shards(rows or [tone(i) for i in range(count)], uri, bounds=bounds)
+        return uri, write_shards(rows or [make_tone(i) for i in range(count)], uri, bounds=bounds)
 
     return write
