@@ -6,6 +6,7 @@ only what an LSTM (or a norm over time) remembers from further away is lost ther
 """
 
 import hashlib
+import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -45,7 +46,7 @@ def compress(
     if info.channels % codec.channels:
         raise DataError(f"{source} has {info.channels} channels, the codec {model} takes {codec.channels} at a time.")
     chunk, context = (round(s * codec.frame_rate) for s in (CHUNK_SECONDS, CONTEXT_SECONDS))
-    expected = max(1, -(-round(info.seconds * codec.frame_rate) // chunk))
+    expected = max(1, math.ceil(info.frames * codec.sample_rate / info.rate / (chunk * codec.hop)))
     chunks, length = [], 0
     for window, lead, keep in windows(samples(source, codec.sample_rate), chunk * codec.hop, context * codec.hop):
         first, frames = lead // codec.hop, -(-keep // codec.hop)
@@ -85,9 +86,7 @@ def decompress(
     where = model or header.model
     codec = Codec.from_pretrained(where)
     if fingerprint(codec) != header.fingerprint:
-        raise CheckpointError(
-            f"{source} was compressed by another codec than {where}; give the model {header.model}."
-        )
+        raise CheckpointError(f"{source} was compressed by another codec than {where}; give the model {header.model}.")
     context = round(CONTEXT_SECONDS * codec.frame_rate)
     codes = torch.from_numpy(np.concatenate(chunks, -1))
     spans = header.spans()
@@ -123,9 +122,7 @@ def samples(source: str | Path, rate: int) -> Iterator[Wave]:
                     raise DataError(f"{source} holds NaN or infinite samples; export it again.")
                 yield (block if resampler is None else resampler.resample_chunk(block)).T
         except soundfile.LibsndfileError as error:
-            raise DataError(
-                f"{source} cannot be read to its end ({error.error_string}); convert it again."
-            ) from error
+            raise DataError(f"{source} cannot be read to its end ({error.error_string}); convert it again.") from error
         if resampler is not None:
             yield resampler.resample_chunk(np.zeros((0, file.channels), np.float32), last=True).T
 

@@ -4,10 +4,10 @@ import math
 from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
-from t2a.models.pretrained import Pretrained
 from torch import Tensor, nn
 
 from t2a.config import Config
+from t2a.models.pretrained import Pretrained
 from t2a.nn.conv import Conv1d, ConvTranspose1d, Norm, PadMode
 from t2a.nn.quantize import QuantizerConfig, ResidualQuantizer
 
@@ -47,11 +47,12 @@ class CodecOutput(NamedTuple):
     """scalar; pulls latents to their codes"""
 
 
-class Codec(Pretrained, nn.Module):
+class Codec(Pretrained):
     """Waves [B, C, T] <-> codes [B, K, L], L = ceil(T / hop)."""
 
     model_type: ClassVar[str] = "codec"
     config_class = CodecConfig
+    config: CodecConfig
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()

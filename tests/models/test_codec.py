@@ -1,0 +1,134 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from t2a.models.codec import Codec, CodecConfig
+from t2a.nn.quantize import QuantizerConfig
+
+
+def config(**changes) -> CodecConfig:
+    small = {"filters": 4, "ratios": (5, 4, 2), "dimension": 8, "lstm_layers": 1}
+    return CodecConfig(**small | {"quantizer": QuantizerConfig(codebooks=3, bins=32)} | changes)
+
+
+def codec(**changes) -> Codec:
+    torch.manual_seed(0)
+    return Codec(config(**changes)).eval()
+
+
+def parameters(config: CodecConfig) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in Codec(config).parameters())
+
+
+ENCODEC_24 = CodecConfig(
+    sample_rate=24000,
+    filters=32,
+    causal=True,
+    pad_mode="reflect",
+    shortcut="conv",
+    quantizer=QuantizerConfig(codebooks=32, bins=1024, dropout=True),
+)
+
+
+@pytest.mark.parametrize(
+    ("config", "count"),
+    [
+        (CodecConfig(), 56_819_138),
+        (CodecConfig(sample_rate=32000, ratios=(8, 5, 4, 4)), 56_884_674),
+        (ENCODEC_24, 14_851_810),
+        (ENCODEC_24.model_copy(update={"shortcut": "identity"}), 14_675_810),
+    ],
+    ids=["audiogen 16 kHz", "musicgen 32 kHz", "encodec 24 kHz", "audiocraft 24 kHz"],
+)
+def test_published_sizes_come_out(config, count):
+    assert parameters(config) == count
+
+
+PAPER = {1: (2, 2, 2, 4), 2: (4, 2, 2, 4), 4: (4, 4, 2, 4), 8: (8, 4, 2, 4)}
+
+
+@pytest.mark.parametrize(("streams", "ratios"), PAPER.items())
+def test_every_number_of_streams_gives_500_codes_a_second(streams, ratios):
+    quantizer = QuantizerConfig(codebooks=streams, bins=2048 // streams)
+    with torch.device("meta"):
+        codec = Codec(CodecConfig(ratios=ratios, quantizer=quantizer, norm="layer"))
+    assert codec.hop == 32 * streams
+    assert codec.frame_rate == 500 / streams
+    assert codec.bit_rate == 500 * (12 - streams.bit_length())
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    samples=st.integers(1, 400),
+    causal=st.booleans(),
+    norm=st.sampled_from(["weight", "layer", "time_group", "none"]),
+    pad_mode=st.sampled_from(["constant", "reflect"]),
+    shortcut=st.sampled_from(["identity", "conv"]),
+    channels=st.integers(1, 2),
+)
+def test_any_length_comes_back_exactly(samples, causal, norm, pad_mode, shortcut, channels):
+    choices = {"causal": causal, "norm": norm, "pad_mode": pad_mode, "shortcut": shortcut, "channels": channels}
+    model = codec(**choices, residual_units=2, lstm_layers=0)
+    wave = torch.randn(2, channels, samples)
+    with torch.no_grad():
+        out = model(wave)
+        codes = model.encode(wave)
+        assert out.audio.shape == wave.shape
+        assert codes.shape == (2, 3, -(-samples // 40))
+        assert torch.equal(out.codes, codes)
+        torch.testing.assert_close(model.decode(codes, samples), out.audio, rtol=1e-3, atol=1e-3)
+        assert model.decode(codes[:, :1]).shape == (2, channels, codes.shape[-1] * 40)
+
+
+def test_a_causal_codec_does_not_see_the_future():
+    model = codec(causal=True)
+    wave = torch.randn(1, 1, 800)
+    changed = wave.clone()
+    changed[..., 400:] += 1
+    with torch.no_grad():
+        a, b = (model.decoder(model.encoder(x)) for x in (wave, changed))
+    assert torch.equal(a[..., :400], b[..., :400])
+    assert not torch.equal(a, b)
+
+
+def test_a_clip_does_not_depend_on_its_batch_mates():
+    model = codec()
+    wave = torch.randn(3, 1, 800)
+    with torch.no_grad():
+        torch.testing.assert_close(model(wave).audio[1:2], model(wave[1:2]).audio)
+
+
+def test_the_same_seed_gives_the_same_codec():
+    wave = torch.randn(1, 1, 400)
+    assert torch.equal(codec()(wave).audio, codec()(wave).audio)
+
+
+def test_a_codec_survives_its_folder(tmp_path):
+    model = codec().train()
+    model(torch.randn(2, 1, 4000))
+    model.eval()
+    model.save_pretrained(tmp_path / "codec")
+    again = Codec.from_pretrained(tmp_path / "codec")
+    wave = torch.randn(1, 1, 1000)
+    assert again.config == model.config
+    assert torch.equal(again.encode(wave), model.encode(wave))
+    torch.testing.assert_close(again(wave).audio, model(wave).audio)
+
+
+def test_a_codec_cast_to_bfloat16_still_decodes():
+    model = codec()
+    wave = 0.1 * torch.randn(1, 1, 800)
+    expected = model.decoder(model.encoder(wave))
+    model.bfloat16()
+    out = model(wave.bfloat16())
+    assert out.audio.dtype == torch.float32
+    assert model.decode(out.codes, 800).shape == wave.shape
+    torch.testing.assert_close(model.decoder(model.encoder(wave.bfloat16())).float(), expected, rtol=0.2, atol=0.05)
+
+
+def test_a_config_without_strides_is_refused():
+    with pytest.raises(ValidationError, match="ratios"):
+        config(ratios=())
