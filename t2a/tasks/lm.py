@@ -143,13 +143,8 @@ def cross_entropy(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
 
 
 def derange(captions: list[str]) -> list[str]:
-    """Give each row the caption of the next row that has another one; its own only if all are the same."""
-    count = len(captions)
-    others = [
-        next(
-            (captions[(row + shift) % count] for shift in range(1, count) if captions[(row + shift) % count] != own),
-            own,
-        )
+    """Give each row the caption of the next row that has another one; its own only if there is none."""
+    return [
+        next((other for other in captions[row + 1 :] + captions[:row] if other.strip() and other != own), own)
         for row, own in enumerate(captions)
     ]
-    return others

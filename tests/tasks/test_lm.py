@@ -1,0 +1,152 @@
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from t2a.config import validate
+from t2a.errors import ConfigError
+from t2a.generate.loading import load
+from t2a.models.codec import Codec, CodecConfig
+from t2a.models.lm import LM
+from t2a.nn.condition import Condition
+from t2a.nn.quantize import QuantizerConfig
+from t2a.tasks.lm import LMTask, LMTaskConfig, cross_entropy, derange
+
+MODEL = {"codebooks": 2, "bins": 16, "width": 32, "layers": 1, "heads": 2, "max_frames": 12, "condition_dropout": 0.2}
+
+
+@pytest.fixture(scope="module")
+def codec(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("codec")
+    quantizer = QuantizerConfig(codebooks=2, bins=16)
+    Codec(CodecConfig(filters=2, ratios=(4, 2), dimension=4, lstm_layers=0, quantizer=quantizer)).save_pretrained(
+        folder
+    )
+    return folder
+
+
+def make(codec: Path, **changes) -> LMTask:
+    recipe = {"kind": "lm", "codec": str(codec), "model": MODEL | changes}
+    return validate(LMTaskConfig, recipe, "recipe").build()
+
+
+@pytest.fixture(scope="module")
+def task(codec) -> LMTask:
+    return make(codec)
+
+
+def a_batch(rows: int = 4, frames: int = 12) -> dict:
+    """Codes that are all one number, which the caption names."""
+    which = torch.arange(rows) % 2
+    codes = (5 + 6 * which)[:, None, None].expand(-1, 2, frames).clone()
+    captions = ["a dog barks" if odd else "violins play" for odd in which]
+    return {"codes": codes, "length": torch.full((rows,), frames), "captions": captions, "ids": ["x"] * rows}
+
+
+def one_loss(task: LMTask, nets: dict, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
+    [(name, loss, logs)] = task.losses(nets, batch, 0)
+    assert name == "lm"
+    return loss, logs
+
+
+def test_it_learns_what_the_caption_says(task):
+    torch.manual_seed(0)
+    nets = task.networks()
+    optimizer = torch.optim.AdamW(nets["lm"].parameters(), lr=3e-3)
+    for _ in range(40):
+        loss, _ = one_loss(task, nets, a_batch(frames=2))
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    values = task.evaluate({"lm": nets["lm"].eval()}, a_batch(frames=2))
+    assert set(values) == {"ce", "ce_shuffled", "ce_null", "ce_1", "ce_2"}
+    assert all(value.shape == (4,) for value in values.values())
+    right, shuffled, null = (values[name].mean() for name in ("ce", "ce_shuffled", "ce_null"))
+    assert right < 0.3 < null < shuffled
+    torch.testing.assert_close(values["ce"], (values["ce_1"] + values["ce_2"]) / 2)
+
+
+def test_an_untrained_model_pays_about_the_log_of_the_bins_and_logs_every_codebook(task):
+    torch.manual_seed(0)
+    loss, logs = one_loss(task, task.networks(), a_batch())
+    assert loss.item() == pytest.approx(math.log(16), abs=0.2)
+    assert set(logs) == {"loss/ce", "loss/perplexity", "loss/ce_1", "loss/ce_2"}
+    assert not any(value.requires_grad for value in logs.values())
+    torch.testing.assert_close(logs["loss/perplexity"], loss.detach().exp())
+
+
+def test_frames_past_the_length_change_nothing(task):
+    torch.manual_seed(0)
+    nets, batch = {"lm": task.networks()["lm"].eval()}, a_batch(2)
+    batch["length"] = torch.tensor([7, 12])
+    dirty = batch | {"codes": batch["codes"].clone()}
+    dirty["codes"][0, :, 7:] = 3
+    for name, value in task.evaluate(nets, batch).items():
+        assert torch.equal(value, task.evaluate(nets, dirty)[name])
+
+
+def test_the_loss_of_a_batch_is_the_mean_of_its_halves_whatever_their_lengths(task):
+    nets, batch = {"lm": task.networks()["lm"].eval()}, a_batch(4)
+    batch["length"] = torch.tensor([3, 12, 5, 9])
+    halves = [{name: value[rows] for name, value in batch.items()} for rows in (slice(0, 2), slice(2, 4))]
+    whole, first, second = (one_loss(task, nets, part)[0] for part in (batch, *halves))
+    torch.testing.assert_close(whole, (first + second) / 2)
+
+
+def test_cross_entropy_counts_the_valid_steps_only():
+    logits, targets = torch.randn(2, 3, 5, 7), torch.randint(0, 7, (2, 3, 5))
+    valid = torch.rand(2, 3, 5) > 0.4
+    valid[0, 0] = False
+    targets = targets.where(valid, 7)  # the special token, outside the predicted bins
+    values = cross_entropy(logits, targets, valid)
+    assert values[0, 0] == 0
+    expected = torch.nn.functional.cross_entropy(logits[1, 2][valid[1, 2]], targets[1, 2][valid[1, 2]])
+    torch.testing.assert_close(values[1, 2], expected)
+
+
+def test_every_row_gets_another_caption_where_there_is_one():
+    captions = ["a", "a", "b", "", "c"]
+    assert derange(captions) == ["b", "b", "c", "c", "a"]
+    assert derange(["a", "a"]) == ["a", "a"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"), [({"codebooks": 4}, "codebooks is 4.*has 2"), ({"bins": 8}, "bins is 8.*has 16")]
+)
+def test_a_codec_that_does_not_fit_is_refused_before_any_work(codec, changes, told):
+    with pytest.raises(ConfigError, match=told):
+        make(codec, **changes)
+
+
+def test_a_model_in_the_place_of_the_codec_is_refused(task, tmp_path):
+    task.export({"lm": task.networks()["lm"].state_dict()}, tmp_path / "lm")
+    with pytest.raises(ConfigError, match="holds a lm, not a codec"):
+        make(tmp_path / "lm")
+
+
+def test_a_condition_width_that_is_not_the_encoder_s_is_told(codec):
+    with pytest.raises(ConfigError, match=r"condition_width is 10.*384"):
+        one_loss(task := make(codec, condition_width=10), task.networks(), a_batch())
+
+
+def test_longer_batches_than_the_model_is_made_for_are_refused(task):
+    with pytest.raises(ConfigError, match=r"13 frames.*made for 12"):
+        one_loss(task, task.networks(), a_batch(frames=13))
+
+
+def test_the_exported_folder_is_all_that_generation_needs(task, codec, tmp_path, monkeypatch):
+    torch.manual_seed(3)
+    model = task.networks()["lm"].eval()
+    state = torch.get_rng_state()
+    task.export({"lm": model.state_dict()}, tmp_path / "model")
+    assert torch.equal(torch.get_rng_state(), state)
+    generator = load(tmp_path / "model")
+    again = LM.from_pretrained(tmp_path / "model")
+    codes, condition = torch.randint(0, 16, (1, 2, 3)), Condition(torch.randn(1, 2, 384), torch.ones(1, 2).bool())
+    assert torch.equal(again(codes, condition), model(codes, condition))
+    assert generator.sample_rate == 16000
+    assert (tmp_path / "model" / "codec" / "model.safetensors").read_bytes() == (
+        codec / "model.safetensors"
+    ).read_bytes()
