@@ -1,0 +1,85 @@
+"""The command line: help to work from, errors as sentences, exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from t2a.audio.io import write
+from t2a.cli import app
+
+VERBS = "prepare train tune evaluate generate compress decompress serve info register".split()
+
+
+def t2a(*arguments, **options):
+    command = [sys.executable, "-m", "t2a.cli", *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "200"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, **options)
+
+
+def test_help_names_every_verb():
+    shown = t2a("--help")
+    assert shown.returncode == 0
+    assert not [verb for verb in VERBS if verb not in shown.stdout]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_has_help(verb):
+    shown = CliRunner().invoke(app, [verb, "--help"])
+    assert shown.exit_code == 0
+    assert "Usage" in shown.stdout
+
+
+def test_a_wrong_recipe_is_told_at_once_without_a_traceback(tmp_path):
+    recipe = tmp_path / "wrong.yaml"
+    recipe.write_text("name: x\nstepz: 3\ntask: {kind: codex}\nbatch_size: -1\n")
+    told = t2a("train", recipe, "workers=zero")
+    assert told.returncode == 2
+    assert "Traceback" not in told.stderr
+    for words in ("stepz", "did you mean steps?", "codex", "batch_size", "workers"):
+        assert words in told.stderr, words
+
+
+@pytest.mark.parametrize("recipe", ["codec-small", "codec-16khz", "lm-small", "lm-base"])
+def test_every_recipe_resolves_and_its_text_resolves_to_itself(recipe, tmp_path):
+    shown = t2a("train", f"jobs/recipes/{recipe}.yaml", "steps=7", "--show")
+    assert shown.returncode == 0, shown.stderr
+    assert "steps: 7" in shown.stdout
+    (tmp_path / "again.yaml").write_text(shown.stdout)
+    assert t2a("train", tmp_path / "again.yaml", "--show").stdout == shown.stdout
+
+
+def test_a_missing_model_is_one_sentence(tmp_path):
+    told = t2a("generate", tmp_path / "nowhere", "a dog barks", "--out", tmp_path / "x.wav")
+    assert told.returncode == 1
+    assert told.stderr.startswith("error:")
+    assert "Traceback" not in told.stderr
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path):
+    told = t2a("generate", tmp_path / "nowhere", "a dog barks", "--out", tmp_path / "no" / "x.wav")
+    assert told.returncode == 2
+    assert "no folder" in told.stderr
+
+
+def test_a_folder_of_sounds_becomes_a_corpus_that_info_describes(tmp_path):
+    (tmp_path / "sounds").mkdir()
+    rng = np.random.default_rng(0)
+    lines = []
+    for index in range(12):
+        write(tmp_path / "sounds" / f"{index}.wav", rng.uniform(-0.5, 0.5, (1, 8000)).astype(np.float32), 16000)
+        lines.append(json.dumps({"audio": f"{index}.wav", "caption": f"Noise number {index}."}))
+    (tmp_path / "sounds" / "captions.jsonl").write_text("\n".join(lines))
+    made = t2a("prepare", "folder", tmp_path / "sounds", tmp_path / "corpus")
+    assert made.returncode == 0, made.stderr
+    assert "12 clips" in made.stdout
+    described = t2a("info", tmp_path / "corpus")
+    assert described.returncode == 0, described.stderr
+    assert "corpus of audio" in described.stdout
+    refused = t2a("prepare", "folder", tmp_path / "sounds", tmp_path / "corpus")
+    assert refused.returncode == 1
+    assert "overwrite" in refused.stderr
