@@ -1,7 +1,6 @@
 """Precompute a codec's codes for a corpus, so that a language model trains without decoding audio."""
 
 import hashlib
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -13,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from t2a.audio.io import AudioError, decode
-from t2a.audio.transform import pad, resample, to_channels
+from t2a.audio.transform import resample, to_channels
 from t2a.data.schema import SPLITS, pack_codes
 from t2a.data.shards import Manifest, read_manifest, read_rows, write_shards
 from t2a.data.skips import Skips
@@ -41,21 +40,19 @@ class CodeEncoder:
     def __call__(self, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.int64]]:
         """Turn waves [C, T] at the codec's rate and channels into codes [K, ceil(T / hop)].
 
-        Padding would change the last frames of a shorter wave, so only waves of as many frames share a batch.
+        Padding would change the last frames of a shorter wave, so only waves of one length share a batch.
         """
-        by_frames: dict[int, list[int]] = defaultdict(list)
+        by_length: dict[int, list[int]] = defaultdict(list)
         for index, wave in enumerate(waves):
-            by_frames[math.ceil(wave.shape[1] / self.codec.hop)].append(index)
-        codes: list[NDArray[np.int64]] = [np.empty((0, 0), np.int64)] * len(waves)
-        for frames, indices in by_frames.items():
-            at_once = max(1, int(BATCH_SECONDS * self.codec.frame_rate / frames))
+            by_length[wave.shape[1]].append(index)
+        codes: dict[int, NDArray[np.int64]] = {}
+        for length, indices in by_length.items():
+            at_once = max(1, int(BATCH_SECONDS * self.codec.sample_rate / length))
             for begin in range(0, len(indices), at_once):
                 chosen = indices[begin : begin + at_once]
-                batch = np.stack([pad(waves[index], frames * self.codec.hop) for index in chosen])
-                encoded = self.codec.encode(torch.from_numpy(batch).to(self.device)).cpu().numpy()
-                for index, clip in zip(chosen, encoded, strict=True):
-                    codes[index] = clip
-        return codes
+                batch = torch.from_numpy(np.stack([waves[index] for index in chosen])).to(self.device)
+                codes |= zip(chosen, self.codec.encode(batch).cpu().numpy(), strict=True)
+        return [codes[index] for index in range(len(waves))]
 
 
 def precompute_codes(
