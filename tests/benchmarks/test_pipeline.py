@@ -1,4 +1,4 @@
-"""The stream from S3 against a plain torch DataLoader on the same shards: `pytest tests/benchmarks --benchmark-only`."""
+"""The stream from S3 against a plain torch DataLoader: `pytest tests/benchmarks --benchmark-only -s`."""
 
 import io
 import statistics
