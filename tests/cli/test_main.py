@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from t2a.audio.io import write
 from t2a.cli import app
 
-VERBS = "prepare train tune evaluate generate compress decompress serve info register".split()
+VERBS = ["prepare", "train", "tune", "evaluate", "generate", "compress", "decompress", "serve", "info", "register"]
 
 
 def t2a(*arguments, **options):
