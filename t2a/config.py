@@ -161,7 +161,7 @@ def _build(model: type[C], mapping: Mapping[str, Any], where: str, problems: lis
         for detail in error.errors(include_url=False):
             path, what = _explain(model, detail)
             told.setdefault(path, []).append(what)
-        problems = problems + [f"{path}: {' or '.join(dict.fromkeys(whats))}" for path, whats in told.items()]
+        problems = problems + [f"{path}: {' or '.join(dict.fromkeys(found))}" for path, found in told.items()]
     if problems or config is None:
         count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
         raise ConfigError(f"{where}: {count}\n" + "\n".join(f"  {problem}" for problem in problems))

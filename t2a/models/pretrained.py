@@ -30,21 +30,27 @@ class Pretrained(nn.Module):
     config: Config
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write config and weights (float32) into a local folder; files appear whole or not at all."""
+        """Write config and weights (float32) into a local folder; files appear whole or not at all.
+
+        Raises `CheckpointError`, as on a full disk.
+        """
         folder = Path(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
         config = {"model_type": self.model_type, "t2a_version": __version__, **self.config.model_dump(mode="json")}
         tensors = {name: _portable(tensor) for name, tensor in self.state_dict().items()}
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as made:
-            part = Path(made) / MODEL
-            part.mkdir()
-            safetensors.torch.save_file(tensors, part / WEIGHTS, metadata={"format": "pt"})
-            (part / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-            if folder.exists():  # what else lies there stays
-                for name in (WEIGHTS, CONFIG):
-                    (part / name).replace(folder / name)
-            else:
-                part.rename(folder)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as made:
+                part = Path(made) / MODEL
+                part.mkdir()
+                safetensors.torch.save_file(tensors, part / WEIGHTS, metadata={"format": "pt"})
+                (part / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+                if folder.exists():  # what else lies there stays
+                    for name in (WEIGHTS, CONFIG):
+                        (part / name).replace(folder / name)
+                else:
+                    part.rename(folder)
+        except (OSError, safetensors.SafetensorError) as error:
+            raise CheckpointError(f"Cannot save the model to {folder}: {error}.") from error
 
     @classmethod
     def from_pretrained(cls, where: str | Path) -> Self:

@@ -19,7 +19,7 @@ from t2a.train.machine import Machine
 from t2a.train.outbox import Outbox, Record
 from t2a.train.pictures import mel_picture
 from t2a.train.redact import brief, redact
-from t2a.train.track import RunHandle, metric_name, send_metrics
+from t2a.train.track import RunHandle, metric_name, send_metrics, why
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -187,7 +187,7 @@ class Reporter(NullReporter):
 
     def _tell_away(self, error: Exception) -> None:
         if self._away is None:
-            self._away = brief(error)
+            self._away = why(error)
             log.warning(
                 "MLflow at %s does not take the metrics (%s); they are kept in %s until it does.",
                 redact(self.handle.tracking_uri), self._away, self.outbox.folder,

@@ -65,7 +65,7 @@ def start_run(
         _log_params(client, handle.run_id, params, known=run.data.params)
     except MlflowException as error:
         raise T2AError(
-            f"Cannot track the run at {redact(uri)}: {brief(error)}; start that server, correct track.uri or "
+            f"Cannot track the run at {redact(uri)}: {why(error)}; start that server, correct track.uri or "
             "MLFLOW_TRACKING_URI, or set track.enabled=false."
         ) from error
     return handle
@@ -78,7 +78,7 @@ def end_run(handle: RunHandle | None, status: str) -> None:
     try:
         registry.client(handle.tracking_uri).set_terminated(handle.run_id, status)
     except Exception as error:
-        log.warning("MLflow at %s does not learn that the run ended: %s", redact(handle.tracking_uri), brief(error))
+        log.warning("MLflow at %s does not learn that the run ended: %s", redact(handle.tracking_uri), why(error))
 
 
 def send_metrics(client: "MlflowClient", run_id: str, records: Sequence[Record]) -> None:
@@ -154,6 +154,11 @@ def _absolute(uri: str) -> str:
     """`sqlite:///mlflow.db` means another file in every worker's folder."""
     prefix, path = "sqlite:///", uri.removeprefix("sqlite:///")
     return f"{prefix}{Path(path).absolute()}" if uri.startswith(prefix) else uri
+
+
+def why(error: BaseException) -> str:
+    """What an MLflow error says, without the three sentences that it makes of a server that is not there."""
+    return "no answer" if "Max retries exceeded" in str(error) else brief(error)
 
 
 def metric_name(text: str) -> str:

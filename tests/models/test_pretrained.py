@@ -92,7 +92,7 @@ def test_a_failed_save_leaves_the_old_model(folder: Path, monkeypatch: pytest.Mo
         raise OSError("No space left on device")
 
     monkeypatch.setattr("safetensors.torch.save_file", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(CheckpointError, match=r"Cannot save the model to .*: No space"):
         Toy(ToyConfig(width=7)).save_pretrained(folder)
     assert Toy.from_pretrained(folder).config.width == 5
     assert [p.name for p in folder.parent.iterdir()] == ["model"]
