@@ -119,7 +119,7 @@ def test_many_misfits_are_named_in_part(folder: Path) -> None:
     [
         (lambda f: (f / "config.json").write_text("{"), "Cannot read .*config.json"),
         (lambda f: (f / "config.json").write_text("[]"), "holds a list"),
-        (lambda f: (f / "config.json").write_text('{"model_type": "toy", "widht": 3}'), r"did you mean width\?"),
+        (lambda f: (f / "config.json").write_text('{"model_type": "toy", "widdth": 3}'), r"did you mean width\?"),
         (lambda f: (f / "config.json").unlink(), "no config.json there; found: model.safetensors"),
         (lambda f: (f / "model.safetensors").unlink(), "no model.safetensors there; found: config.json"),
         (lambda f: (f / "model.safetensors").write_bytes(b"\x40" + b"\0" * 9), "cut short"),
