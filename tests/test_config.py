@@ -151,7 +151,7 @@ def test_every_error_is_told_at_once_with_suggestions(tmp_path: Path) -> None:
         stps: 3
         steps: many
         precision: fp23
-        task: {kind: codec, channnels: 2, codec: {widdth: 3}}
+        task: {kind: codec, channelss: 2, codec: {widdth: 3}}
         extra_tasks: {one: {kind: lmm}, two: {depth: 3}, three: {kind: lm, blocks: [{}, {rat: 1}]}}
         optim: {lm: {rate: fast, zzz: 1}}
         clip: on-ish
@@ -164,7 +164,7 @@ def test_every_error_is_told_at_once_with_suggestions(tmp_path: Path) -> None:
         "stps: unknown key (did you mean steps?)",
         "steps: should be a valid integer, unable to parse string as an integer, not 'many'",
         "precision: should be 'fp32' or 'bf16', not 'fp23' (did you mean fp32?)",
-        "task.channnels: unknown key (did you mean channels?)",
+        "task.channelss: unknown key (did you mean channels?)",
         "task.codec.widdth: unknown key (did you mean width?)",
         "extra_tasks.one.kind: unknown kind 'lmm' (did you mean lm?)",
         "extra_tasks.two.kind: missing (one of: codec, lm)",
