@@ -51,7 +51,7 @@ def rain(take: Take) -> Made:
     wave += take.place(splashes, lambda t: 0.4 * tone(t, 2500) * np.exp(-90 * t))
     if heavy:
         return told(wave, "nature", "heavy rain pours down.", "a heavy downpour of rain.")
-    return told(wave, "nature", "light rain patters.", "a drizzle of rain.")
+    return told(wave, "nature", "light rain falls.", "a drizzle of rain.")
 
 
 def wind(take: Take) -> Made:
