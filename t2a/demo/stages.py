@@ -65,7 +65,7 @@ class Demo:
         try:
             manifest = prepare(source, self.corpus_uri, overwrite=True, **({"count": 200} if self.quick else {}))
         except DataError as error:
-            if source == "synthetic" or "apt" not in str(error):
+            if "t2a prepare synthetic" not in str(error):
                 raise
             self.state.console.print(f"[yellow]{error}[/] Going on with synthesised sounds.", highlight=False)
             source, why = "synthetic", str(error)
