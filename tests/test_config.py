@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import Field, model_validator
 
@@ -215,6 +215,8 @@ def test_validate_names_the_origin() -> None:
     ]
 
 
+# Each example writes a file: on a busy machine one may take longer than hypothesis waits.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     name=st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=12)
     | st.sampled_from(["3e-4", "1E5", "on", "null", "1_0", "0x1F", "1e", "~", "2024-01-01", ""]),
