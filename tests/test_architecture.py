@@ -20,7 +20,7 @@ FENCES = {
     "transformers": ["t2a/conditions/", "t2a/interop/"],
     "torchaudio": ["t2a/audio/torchaudio_backend.py"],
     "boto3": [],
-    "s3fs": ["t2a/storage.py"],
+    "s3fs": ["t2a/storage/"],
 }
 
 
