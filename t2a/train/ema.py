@@ -10,7 +10,7 @@ from t2a.train.protocol import Engine
 
 
 class Ema:
-    """Follows an engine's float32 masters where they lie: each rank averages its own partition, nothing is communicated.
+    """Follows an engine's float32 masters where they lie: each rank averages its own part, nothing is communicated.
 
     The decay grows to its full value, min(decay, (1 + t) / (10 + t)), so that short runs forget their random start.
     """

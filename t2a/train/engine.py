@@ -1,9 +1,10 @@
 """Several networks in one process, each under its own DeepSpeed ZeRO engine. The only importer of deepspeed."""
 
+import contextlib
+import io
 import logging
 import os
-import subprocess
-import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,9 @@ class ZeroEngine:
         settings = _settings(module, config, micro_batch, universal)
         deepspeed.init_distributed(dist_backend=distributed.get_backend(), verbose=False)
         self.config = config
-        self._engine, *_ = deepspeed.initialize(model=module, optimizer=adamw(optim, module), config=settings)
+        self._optimizer = adamw(optim, module)
+        self._decays = [group["weight_decay"] for group in self._optimizer.param_groups]
+        self._engine, *_ = deepspeed.initialize(model=module, optimizer=self._optimizer, config=settings)
         self.module = self._engine.module
         self.grad_norm: float | None = None
 
@@ -67,7 +70,7 @@ class ZeroEngine:
 
     def step(self, lr: float) -> bool:
         boundary = self._engine.is_gradient_accumulation_boundary()
-        for group in self._engine.optimizer.param_groups:
+        for group in self._optimizer.param_groups:
             group["lr"] = lr
         if boundary and self.config.zero == 0:  # the only stage at which DeepSpeed does not tell the norm
             grads = [p.grad for p in self.module.parameters() if p.grad is not None]
@@ -102,29 +105,41 @@ class ZeroEngine:
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._engine.save_checkpoint(str(folder.parent), tag=folder.name, save_latest=False)
-        for script in folder.parent.glob("zero_to_fp32.py"):
-            script.unlink()
+        for script in folder.parent.glob("zero_to_*.py"):
+            script.unlink(missing_ok=True)
 
     def load(self, folder: Path) -> None:
         loaded, _ = self._engine.load_checkpoint(str(folder.parent), tag=folder.name)
         if loaded is None:
             raise CheckpointError(
-                f"DeepSpeed found no state in {folder}; remove this checkpoint to go on from an older one."
+                f"DeepSpeed found no state in {folder}; remove this checkpoint to take the one before."
             )
+        # A universal checkpoint at stage 3 gives all groups one and the same step tensor, which each of them would
+        # count up, and the weight decay of the first.
+        for state in self._optimizer.state.values():
+            if isinstance(state.get("step"), Tensor):
+                state["step"] = state["step"].clone()
+        for group, decay in zip(self._optimizer.param_groups, self._decays, strict=True):
+            group["weight_decay"] = decay
 
 
 def to_universal(folder: Path, out: Path) -> None:
     """Convert what `ZeroEngine.save` wrote on some number of ranks so that any number of ranks can load it."""
-    command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
-    command += ["--num_extract_workers", "1", "--num_merge_workers", "1"]
-    done = subprocess.run(
-        [*command, "--input_folder", str(folder), "--output_folder", str(out)], capture_output=True, text=True
-    )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise CheckpointError(
-            f"{folder} cannot be converted to another number of workers ({last}); resume with the same number."
-        )
+    from deepspeed.checkpoint import ds_to_universal
+
+    out.mkdir()
+    arguments = Namespace(
+        input_folder=str(folder), output_folder=str(out), num_extract_workers=1, num_merge_workers=1,
+        keep_temp_folder=False, strict=True, inject_missing_state=True,
+    )  # fmt: skip
+    with io.StringIO() as talk, contextlib.redirect_stdout(talk), contextlib.redirect_stderr(talk):
+        try:
+            ds_to_universal.main(arguments)
+        except Exception as error:
+            raise CheckpointError(
+                f"The state in {folder} cannot be converted to another number of workers ({error!r}); "
+                "resume with the number that wrote it."
+            ) from error
 
 
 def _settings(module: nn.Module, config: EngineConfig, micro_batch: int, universal: bool) -> dict[str, Any]:

@@ -18,7 +18,7 @@ class Constant(Config):
 
 
 class Cosine(Config):
-    """Half a cosine from the full rate down to `floor` times it at the last step."""
+    """Half a cosine from the full rate down to `floor` times it after the last step."""
 
     kind: Literal["cosine"] = "cosine"
     warmup: int = Field(0, ge=0)

@@ -10,10 +10,10 @@ from t2a.config import Config
 
 
 class EngineConfig(Config):
-    """How networks are stepped: `kind: plain` needs no DeepSpeed and one worker; `zero` only means something to DeepSpeed.
+    """How networks are stepped: `kind: plain` needs no DeepSpeed and one worker; `zero` only concerns DeepSpeed.
 
-    precision: `fp32`; `autocast` computes calls of a network in bfloat16 over float32 weights; `bf16` keeps the weights in
-    bfloat16 over float32 masters. Losses and the EMA are float32 in all three.
+    precision: `fp32`; `autocast` computes calls of a network in bfloat16 over float32 weights; `bf16` keeps the weights
+    in bfloat16 over float32 masters. Losses and the EMA are float32 in all three.
     ema: decay of the weights that are exported, 0 exports the trained weights themselves.
     """
 

@@ -1,0 +1,39 @@
+"""A notice board between the workers of a run and its driver."""
+
+from typing import Any, NamedTuple
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from t2a.errors import T2AError
+
+
+class Notice(NamedTuple):
+    """The newest news of a run: how far it is, and why it ended if it will not go on."""
+
+    step: int
+    metrics: dict[str, float]
+    failure: T2AError | None
+
+
+class Board:
+    """Holds one notice; the actor that `hang` starts."""
+
+    def __init__(self, step: int):
+        self.notice = Notice(step, {}, None)
+
+    def tell(self, step: int, metrics: dict[str, float]) -> None:
+        self.notice = self.notice._replace(step=step, metrics=metrics)
+
+    def fail(self, error: T2AError) -> None:
+        self.notice = self.notice._replace(failure=error)
+
+    def read(self) -> Notice:
+        return self.notice
+
+
+def hang(name: str, step: int) -> Any:
+    """Start a board beside the driver, where the loss of another machine does not take it away."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor = ray.remote(num_cpus=0)(Board).options(name=name, scheduling_strategy=here)
+    return actor.remote(step)

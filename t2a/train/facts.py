@@ -1,0 +1,44 @@
+"""What a checkpoint tells about the run that wrote it, and what must be the same to go on from it."""
+
+import hashlib
+import json
+import platform
+from importlib import metadata
+from typing import Any
+
+from t2a import __version__
+from t2a.train.protocol import Engine
+from t2a.train.run import Run
+
+
+def facts(run: Run, engines: dict[str, Engine], workers: int) -> dict[str, Any]:
+    """Return plain JSON values about a run, its networks and the software."""
+    return {
+        "version": 1,
+        "name": run.name,
+        "workers": workers,
+        "seed": run.seed,
+        "batch_size": run.batch_size,
+        "engine": {"kind": run.engine.kind, "zero": run.engine.zero, "bf16": run.engine.precision == "bf16"},
+        "networks": {name: _network(run, name, engine) for name, engine in engines.items()},
+        "versions": {"t2a": __version__, "python": platform.python_version(), **_versions()},
+    }
+
+
+def _network(run: Run, name: str, engine: Engine) -> str:
+    """A readable fingerprint of the parameters and of the groups that the optimizer has made of them."""
+    shapes = {key: list(getattr(p, "ds_shape", p.shape)) for key, p in engine.module.named_parameters()}
+    trained = [key for key, p in engine.module.named_parameters() if p.requires_grad]
+    count = sum(getattr(p, "ds_numel", p.numel()) for p in engine.module.parameters())
+    digest = hashlib.sha256(json.dumps([shapes, trained, run.optim[name].decay_all]).encode()).hexdigest()
+    return f"{count} parameters in {len(shapes)} tensors, {digest[:12]}"
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in ("torch", "deepspeed", "ray"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,96 @@
+"""The recipe of a training run: everything that `t2a train` needs to know, in one frozen value."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from t2a import storage
+from t2a.config import Config
+from t2a.data.rows import DataConfig
+from t2a.tasks.codec import CodecTaskConfig
+from t2a.tasks.lm import LMTaskConfig
+from t2a.train.optim import OptimConfig
+from t2a.train.protocol import EngineConfig
+from t2a.train.track import TrackConfig
+
+TaskConfig = Annotated[CodecTaskConfig | LMTaskConfig, Field(discriminator="kind")]
+DATA_OF_TASK = {"codec": "audio", "lm": "codes"}
+
+
+class CheckpointConfig(Config):
+    """Save every so many steps and at the end; the newest `keep` stay."""
+
+    every: int = Field(1000, ge=1)
+    keep: int = Field(2, ge=1)
+
+
+class EvalConfig(Config):
+    """Evaluate every so many steps and at the end on the first `rows` rows of a split."""
+
+    every: int = Field(500, ge=1)
+    rows: int = Field(64, ge=1)
+    split: str = "valid"
+
+
+class Run(Config):
+    """A training run. Its folder is `out/name`; running it again goes on from its newest checkpoint.
+
+    batch_size: rows of one optimizer step over all workers.
+    cpus: logical CPUs a worker takes from Ray; at least one CPU of the cluster must stay free for reading data.
+    max_failures: how often a lost worker or node is replaced before the run gives up; -1 never gives up.
+    log_rows: keep the ids of the rows that each rank took in the checkpoints.
+    """
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    out: str
+    seed: int = 0
+    steps: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    workers: int = Field(1, ge=1)
+    cpus: float = Field(1.0, gt=0)
+    gpu: bool = False
+    max_failures: int = Field(3, ge=-1)
+    task: TaskConfig
+    data: DataConfig
+    optim: dict[str, OptimConfig]
+    engine: EngineConfig = EngineConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    eval: EvalConfig | None = EvalConfig()
+    track: TrackConfig = TrackConfig()
+    log_every: int = Field(10, ge=1)
+    log_rows: bool = False
+
+    @property
+    def folder(self) -> str:
+        """URI of the run's folder."""
+        return storage.join(self.out, self.name)
+
+    @property
+    def rank_batch(self) -> int:
+        """Rows that one worker takes for one optimizer step."""
+        return self.batch_size // self.workers
+
+    @model_validator(mode="after")
+    def _divides(self) -> "Run":
+        parts = self.workers * self.engine.accumulate
+        if self.batch_size % parts:
+            below = self.batch_size // parts * parts
+            raise ValueError(
+                f"batch_size {self.batch_size} is not divisible by workers x engine.accumulate = {self.workers} x "
+                f"{self.engine.accumulate}; take {below + parts}" + (f" or {below}" if below else "")
+            )
+        if self.engine.kind == "plain" and self.workers > 1:
+            raise ValueError(f"engine.kind plain has one worker, not {self.workers}; take deepspeed or set workers=1")
+        return self
+
+    @model_validator(mode="after")
+    def _task_takes_data(self) -> "Run":
+        needed = DATA_OF_TASK.get(self.task.kind, self.data.kind)
+        if needed != self.data.kind:
+            raise ValueError(f"task {self.task.kind} is trained on {needed}, but data.kind is {self.data.kind}")
+        model: Any = getattr(self.task, "model", None)
+        for name in ("sample_rate", "channels", "codebooks"):
+            given, asked = getattr(self.data, name, None), getattr(model, name, None)
+            if given is not None and asked is not None and given != asked:
+                raise ValueError(f"data.{name} is {given}, but task.model.{name} is {asked}; make them equal")
+        return self

@@ -1,0 +1,88 @@
+"""Small corpora and runs of the real tasks."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from t2a.config import validate
+from t2a.data.shards import write_shards
+from t2a.models.codec import Codec, CodecConfig
+from t2a.train.run import Run
+
+RATE = 8000
+QUANTIZER = {"codebooks": 2, "bins": 16}
+CODEC = {
+    "sample_rate": RATE,
+    "filters": 4,
+    "ratios": [4, 4, 2],
+    "dimension": 8,
+    "lstm_layers": 1,
+    "quantizer": QUANTIZER,
+}
+
+
+def audio_corpus(uri: str, rows: int = 48) -> str:
+    """Clips of 0.4 s with one tone each; a sixth of them is held out."""
+
+    def clip(index: int) -> dict[str, Any]:
+        time = np.arange(RATE * 2 // 5) / RATE
+        wave = 0.3 * np.sin(2 * np.pi * (150 + 40 * index) * time)
+        file = io.BytesIO()
+        soundfile.write(file, wave, RATE, format="FLAC")
+        return {
+            "id": f"tone-{index}", "audio": {"bytes": file.getvalue(), "path": f"{index}.flac"}, "sample_rate": RATE,
+            "channels": 1, "seconds": 0.4, "captions": [f"a tone of {150 + 40 * index} hertz"], "source": "made",
+            "licence": "CC0-1.0", "split": "valid" if index % 6 == 5 else "train",
+        }  # fmt: skip
+
+    write_shards((clip(index) for index in range(rows)), uri)
+    return uri
+
+
+def codes_corpus(uri: str, rows: int = 48) -> str:
+    """Random codes of 16 frames."""
+    random = np.random.default_rng(0)
+
+    def clip(index: int) -> dict[str, Any]:
+        codes = random.integers(0, QUANTIZER["bins"], (2, 16)).astype("<u2")
+        return {
+            "id": f"codes-{index}", "codes": {"bytes": codes.tobytes(), "codebooks": 2}, "frame_rate": 50.0,
+            "seconds": 0.32, "captions": [f"sound {index}"], "source": "made", "licence": "CC0-1.0",
+            "split": "valid" if index % 6 == 5 else "train",
+        }  # fmt: skip
+
+    write_shards((clip(index) for index in range(rows)), uri, kind="codes")
+    return uri
+
+
+def untrained_codec(folder: Path) -> str:
+    Codec(CodecConfig.model_validate(CODEC)).save_pretrained(folder)
+    return str(folder)
+
+
+def codec_run(out: str, corpus: str, **changes: Any) -> Run:
+    settings = {
+        "name": "codec", "out": out, "steps": 6, "batch_size": 8, "workers": 2, "log_every": 2, "log_rows": True,
+        "task": {"kind": "codec", "model": CODEC, "critic": {"ffts": [256, 128], "filters": 4},
+                 "mel": {"mels": 8, "windows": [64, 256]}},
+        "data": {"kind": "audio", "uri": corpus, "sample_rate": RATE, "crop_seconds": 0.128, "window": 8},
+        "optim": {"codec": {"lr": 1e-3}, "critic": {"lr": 1e-3}},
+        "engine": {"zero": 2}, "checkpoint": {"every": 2, "keep": 99}, "eval": {"every": 4, "rows": 8},
+        "track": {"enabled": False},
+    }  # fmt: skip
+    return validate(Run, settings | changes, "test")
+
+
+def lm_run(out: str, corpus: str, codec: str, text: dict[str, Any], **changes: Any) -> Run:
+    model = {"codebooks": 2, "bins": 16, "max_frames": 16, "width": 32, "layers": 2, "heads": 2}
+    settings = {
+        "name": "lm", "out": out, "steps": 6, "batch_size": 8, "workers": 2, "log_every": 2,
+        "task": {"kind": "lm", "model": model, "text": text, "codec": codec},
+        "data": {"kind": "codes", "uri": corpus, "codebooks": 2, "crop_frames": 16, "window": 8},
+        "optim": {"lm": {"lr": 1e-3}}, "engine": {"zero": 2}, "checkpoint": {"every": 2},
+        "eval": {"every": 4, "rows": 8}, "track": {"enabled": False},
+    }  # fmt: skip
+    return validate(Run, settings | changes, "test")
