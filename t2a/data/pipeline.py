@@ -2,6 +2,7 @@
 
 import functools
 import math
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ BLOCK_BYTES = 4 << 20  # large enough that Ray's cost per block vanishes, small 
 BLOCK_ROWS = 256
 PLANNED_AT_ONCE = 1024  # windows; each is an object that Ray makes before the first is read, about one a millisecond
 WINDOWS_A_BLOCK = 128  # of a longer plan, which Ray unfolds as it goes
+STEP_SECONDS = 0.02
 AHEAD_BYTES = 512 << 20  # Ray Data would fill half the object store before the first step, at the step's expense
 
 
@@ -52,10 +54,27 @@ def stream(config: DataConfig, seed: int, batch_size: int, steps: int, position:
     context = dataset.context  # of this data set alone
     context.execution_options = execution_options()
     context.enable_progress_bars = False
+    context.custom_execution_callback_classes = [*context.custom_execution_callback_classes, Pace]
     # Ray joins what a reader yields until this is exceeded: just below a block, so that a block stays one.
     context.target_max_block_size = int(0.8 * block_rows * row_bytes)
     reader = functools.partial(_read, config=config, plan=plan, position=position, block_rows=block_rows)
     return dataset.map_batches(reader, batch_size=1)
+
+
+class Pace:
+    """Pauses Ray Data's scheduling loop between its steps.
+
+    Once enough is read ahead, the loop has nothing to wait for and spins, half a core taken from the training step.
+    """
+
+    def before_execution_starts(self, executor: Any) -> None: ...
+
+    def on_execution_step(self, executor: Any) -> None:
+        time.sleep(STEP_SECONDS)
+
+    def after_execution_succeeds(self, executor: Any) -> None: ...
+
+    def after_execution_fails(self, executor: Any, error: Exception) -> None: ...
 
 
 def _windows(windows: list[range]) -> ray.data.Dataset:
