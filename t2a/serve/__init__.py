@@ -1,0 +1,1 @@
+"""Trained models behind HTTP: the API, the Ray Serve application around it, and `t2a serve`."""

@@ -1,0 +1,29 @@
+"""A generator without a model: its clip tells what it was asked for, and how long it takes is in the prompt."""
+
+import os
+import time
+
+import numpy as np
+
+from t2a.errors import ConfigError
+
+
+class StandIn:
+    """Makes a constant wave of seed / 1000; the prompt "slow N" takes N seconds, "refuse" is refused, "die" kills."""
+
+    sample_rate = 22050
+    max_seconds = 4.0
+
+    def __init__(self, where, device="cpu"):
+        if where == "broken":
+            raise ConfigError("broken holds a codec, which cannot generate from text: give a trained lm.")
+
+    def generate(self, prompts, seconds, *, seeds, guidance, temperature, top_k, top_p, progress=None):
+        (prompt,) = prompts
+        if prompt.startswith("slow"):
+            time.sleep(float(prompt.split()[1]))
+        if prompt == "refuse":
+            raise ConfigError("this model cannot: ask another one.")
+        if prompt == "die":
+            os._exit(1)
+        return [np.full((1, round(seconds * self.sample_rate)), seed / 1000, np.float32) for seed in seeds]
