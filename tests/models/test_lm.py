@@ -45,7 +45,7 @@ def test_cached_steps_equal_the_uncached_forward(fuse, positions, chunks):
 def test_a_row_does_not_depend_on_its_batch_mates(fuse, positions):
     model, condition, codes = build(fuse=fuse, positions=positions), a_condition(2, 7), some_codes(2, 5)
     alone = Condition(condition.tokens[:1, :2], condition.mask[:1, :2])
-    dirty = Condition(condition.tokens.masked_fill(~condition.mask[..., None], 1e9), condition.mask)
+    dirty = Condition(condition.tokens.masked_fill(~condition.mask[..., None], torch.nan), condition.mask)
     for together in (condition, dirty):
         torch.testing.assert_close(model(codes, together)[:1], model(codes[:1], alone), atol=1e-5, rtol=0)
 
