@@ -29,14 +29,11 @@ class Verdict(NamedTuple):
     features: list[list[Tensor]]
     """each layer's activations [B, filters, frames, frequencies]"""
 
-    def split(self) -> tuple["Verdict", "Verdict"]:
-        """Cut a batch made of two equal halves into the halves."""
-        logits = [x.chunk(2) for x in self.logits]
-        features = [[x.chunk(2) for x in layers] for layers in self.features]
-        first, second = (
-            Verdict([x[i] for x in logits], [[x[i] for x in layers] for layers in features]) for i in range(2)
-        )
-        return first, second
+    def split(self, parts: int) -> list["Verdict"]:
+        """Cut a batch made of equal parts into these."""
+        logits = [x.chunk(parts) for x in self.logits]
+        features = [[x.chunk(parts) for x in layers] for layers in self.features]
+        return [Verdict([x[i] for x in logits], [[x[i] for x in layers] for layers in features]) for i in range(parts)]
 
 
 class Conv2d(NormedWeight):

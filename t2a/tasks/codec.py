@@ -15,8 +15,11 @@ from t2a.losses.balancer import Balancer, output_gradients, surrogate, weighted
 from t2a.losses.spectral import MelLoss, MelLossConfig
 from t2a.metrics.signal import mel_distance, si_snr, stft_distance
 from t2a.models.codec import Codec, CodecConfig
-from t2a.models.discriminators import Critic, CriticConfig
-from t2a.tasks.task import Network, raw
+from t2a.models.discriminators import Critic, CriticConfig, Verdict
+from t2a.tasks.task import Network, frozen, partitioned, raw
+
+Hearing = tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]
+"""The critic's loss, and the codec's losses and gradients that come from it"""
 
 
 class Weights(Config):
@@ -88,26 +91,18 @@ class CodecTask:
     def losses(
         self, nets: Mapping[str, Network], batch: dict[str, Any], step: int
     ) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
-        """Yield the critic's turn, then the codec's.
-
-        The critic hears original and decoded audio once a step. The codec's gradients are taken from that same pass, at
-        the decoded audio, before the critic steps: they touch none of its parameters.
-        """
+        """Yield the critic's turn, then the codec's; both follow from what the critic says before its turn."""
         wave = batch["audio"]
         output = nets["codec"](wave)
         decoded = output.audio.detach().requires_grad_()
         losses = self._reconstruction(decoded, wave)
-        heard = "critic" in nets and step >= self.config.critic_start
-        if heard:
-            real, fake = nets["critic"](torch.cat([wave, decoded])).split()
-            losses |= self._adversarial(real, fake)
         gradients = output_gradients(losses, decoded)
-        logs = {f"loss/{name}": loss.detach() for name, loss in losses.items()}
-        del losses
-        if heard:
-            loss = critic_loss(real.logits, fake.logits)
+        if "critic" in nets and step >= self.config.critic_start:
+            hear = self._hear_apart if partitioned(nets["critic"]) else self._hear
+            loss, adversarial, pulls = hear(nets["critic"], wave, decoded)
+            losses, gradients = losses | adversarial, gradients | pulls
             yield "critic", loss, {"loss/critic": loss.detach()}
-            del real, fake, loss
+        logs = {f"loss/{name}": loss.detach() for name, loss in losses.items()}
 
         codec = raw(nets["codec"])
         assert isinstance(codec, BalancedCodec)
@@ -158,12 +153,35 @@ class CodecTask:
             losses["mel"] = self.mel.to(wave.device)(decoded, wave)
         return losses
 
-    def _adversarial(self, real: Any, fake: Any) -> dict[str, Tensor]:
+    def _hear(self, net: Network, wave: Tensor, decoded: Tensor) -> Hearing:
+        """Let the critic hear originals and decoded audio, once for its own loss and for what the codec learns of it.
+
+        The gradients at the decoded audio touch none of the critic's parameters. It is called past its engine, which
+        would take them for the backward pass of its turn.
+        """
+        real, fake = raw(net)(torch.cat([wave, decoded])).split(2)
+        losses = self._adversarial(real, fake, fake)
+        return critic_loss(real.logits, fake.logits), _detached(losses), output_gradients(losses, decoded)
+
+    def _hear_apart(self, net: Network, wave: Tensor, decoded: Tensor) -> Hearing:
+        """Do the same where a pass through the critic can be followed back only once, because parameters go after use.
+
+        Decoded audio comes twice, so that one backward pass gives both gradients.
+        """
+        copies = {name: decoded.detach().clone().requires_grad_() for name in ("adv", "feat")}
+        with frozen(net) as critic:
+            real, *fakes = critic(torch.cat([wave, *copies.values()])).split(3)
+            losses = self._adversarial(real, *fakes)
+            pulls = torch.autograd.grad(sum(losses.values()), [copies[name] for name in losses])
+        real, fake = net(torch.cat([wave, decoded.detach()])).split(2)
+        return critic_loss(real.logits, fake.logits), _detached(losses), dict(zip(losses, pulls, strict=True))
+
+    def _adversarial(self, real: Verdict, judged: Verdict, felt: Verdict) -> dict[str, Tensor]:
         losses = {}
         if "adv" in self.weights:
-            losses["adv"] = generator_loss(fake.logits)
+            losses["adv"] = generator_loss(judged.logits)
         if "feat" in self.weights:
-            losses["feat"] = feature_loss(real.features, fake.features)
+            losses["feat"] = feature_loss(real.features, felt.features)
         return losses
 
     def _round_trip(self, nets: Mapping[str, Network], batch: dict[str, Any]) -> list[tuple[Tensor, Tensor]]:
@@ -172,3 +190,7 @@ class CodecTask:
         decoded = nets["codec"](wave).audio
         lengths = batch["length"].clamp_min(1).tolist()
         return [(wave[i : i + 1, :, :n], decoded[i : i + 1, :, :n]) for i, n in enumerate(lengths)]
+
+
+def _detached(losses: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: loss.detach() for name, loss in losses.items()}

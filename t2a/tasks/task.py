@@ -50,21 +50,25 @@ def raw(net: Network) -> nn.Module:
     return module
 
 
+def partitioned(net: Network) -> bool:
+    """Tell whether each process holds only a part of the parameters (ZeRO 3) and only the engine can gather them."""
+    return any(hasattr(p, "ds_id") for p in raw(net).parameters())
+
+
 @contextmanager
-def frozen(net: Network) -> Iterator[Network]:
+def frozen(net: Network) -> Iterator[nn.Module]:
     """Take a network's parameters out of the graph, so that another network's loss can pass through it.
 
     A live one would collect gradients that are not its own: an error under ZeRO 0, 2 and 3, wrong weights under 1.
-    Yields what to call: the module itself, or its engine where parameters are partitioned (ZeRO 3) and only the engine
-    can gather them.
+    Yields the module itself. Its engine would count the pass as the beginning of a turn of its own, and under ZeRO 3
+    add the gradients of the turn before to the next; partitioned parameters are gathered by the module's own hooks.
     """
     module = raw(net)
     parameters = [p for p in module.parameters() if p.requires_grad]
-    partitioned = any(hasattr(p, "ds_id") for p in parameters)
     for parameter in parameters:
         parameter.requires_grad_(False)
     try:
-        yield net if partitioned else module
+        yield module
     finally:
         for parameter in parameters:
             parameter.requires_grad_(True)

@@ -23,7 +23,7 @@ def test_each_scale_gives_logits_and_the_features_of_its_layers():
 
 def test_a_split_verdict_is_that_of_the_halves_alone():
     critic, (a, b) = Critic(SMALL), torch.randn(2, 2, 1, 512)
-    first, second = critic(torch.cat([a, b])).split()
+    first, second = critic(torch.cat([a, b])).split(2)
     for verdict, wave in ((first, a), (second, b)):
         alone = critic(wave)
         torch.testing.assert_close(verdict.logits, alone.logits)

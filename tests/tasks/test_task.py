@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from t2a.tasks.task import frozen, raw
+from t2a.tasks.task import frozen, partitioned, raw
 
 
 def test_raw_looks_behind_an_engine():
@@ -31,11 +31,11 @@ def test_it_thaws_after_an_error():
     assert critic.weight.requires_grad
 
 
-def test_partitioned_parameters_are_called_through_their_engine():
+def test_an_engine_is_frozen_by_its_module():
     module = nn.Linear(2, 1)
     engine = SimpleNamespace(module=module)
     with frozen(engine) as held:
         assert held is module
+    assert not partitioned(engine)
     module.weight.ds_id = 0
-    with frozen(engine) as held:
-        assert held is engine
+    assert partitioned(engine)
