@@ -25,11 +25,15 @@ PARAMS, PARAM_LENGTH = 100, 6000  # in one request, in one value
 
 
 class TrackConfig(Config):
-    """Where a run is tracked. `uri` None means MLFLOW_TRACKING_URI, else `mlflow.db` in the current folder."""
+    """Where a run is tracked. `uri` None means MLFLOW_TRACKING_URI, else `mlflow.db` in the current folder.
+
+    parent: the id of the MLflow run that this one is nested in, such as a search's.
+    """
 
     enabled: bool = True
     uri: str | None = None
     experiment: str = "t2a"
+    parent: str | None = None
     system_seconds: float = Field(10.0, gt=0)  # between two samples of processor, memory, disk and network
 
 
@@ -57,7 +61,8 @@ def start_run(
         client = registry.client(uri)
         run = _existing(client, run_id) if run_id else None
         if run is None:
-            run = client.create_run(_experiment(client, uri, config.experiment), run_name=name)
+            tags = {"mlflow.parentRunId": config.parent} if config.parent else None
+            run = client.create_run(_experiment(client, uri, config.experiment), run_name=name, tags=tags)
         else:
             client.update_run(run.info.run_id, status="RUNNING")
         handle = RunHandle(uri, run.info.experiment_id, run.info.run_id)
