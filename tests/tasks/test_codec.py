@@ -38,7 +38,10 @@ def batch(rows: int = 4, samples: int = 2048, seed: int = 0) -> dict:
 def train(task: CodecTask, steps: int, lr: float = 3e-3) -> tuple[dict, list[dict]]:
     torch.manual_seed(0)
     nets = task.networks()
-    optimizers = {name: torch.optim.AdamW(net.parameters(), lr=lr, betas=(0.8, 0.99)) for name, net in nets.items()}
+    # The hinge gradients of the critic's last bias cancel at first; with a smaller eps AdamW would blow up their rounding.
+    optimizers = {
+        name: torch.optim.AdamW(net.parameters(), lr=lr, betas=(0.8, 0.99), eps=1e-4) for name, net in nets.items()
+    }
     history = []
     for step in range(steps):
         logs = {}
@@ -53,8 +56,16 @@ def train(task: CodecTask, steps: int, lr: float = 3e-3) -> tuple[dict, list[dic
 
 def test_the_losses_after_five_steps_are_those_of_the_first_release():
     _, history = train(task(), 5)
-    last = {name: round(value, 4) for name, value in history[-1].items() if name.startswith("loss/")}
-    assert last == pytest.approx({}, rel=2e-3)
+    last = {name.removeprefix("loss/"): value for name, value in history[-1].items() if name.startswith("loss/")}
+    first_release = {
+        "critic": 1.97488,
+        "l1": 0.26683,
+        "mel": 0.74081,
+        "adv": 1.0108,
+        "feat": 1.43581,
+        "commit": 0.01932,
+    }
+    assert last == pytest.approx(first_release, rel=2e-3)
 
 
 def test_it_learns_tones_within_seconds():
