@@ -38,7 +38,7 @@ def batch(rows: int = 4, samples: int = 2048, seed: int = 0) -> dict:
 def train(task: CodecTask, steps: int, lr: float = 3e-3) -> tuple[dict, list[dict]]:
     torch.manual_seed(0)
     nets = task.networks()
-    # The hinge gradients of the critic's last bias cancel at first; with a smaller eps AdamW would blow up their rounding.
+    # The gradients of the critic's last bias cancel at first; with a smaller eps AdamW would blow up their rounding.
     optimizers = {
         name: torch.optim.AdamW(net.parameters(), lr=lr, betas=(0.8, 0.99), eps=1e-4) for name, net in nets.items()
     }
