@@ -1,0 +1,1 @@
+"""Trainables: their networks, what to descend at a step, how to evaluate."""
