@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 
 from t2a.config import validate
-from t2a.data.shards import write_shards
+from t2a.data.shards import ShardBounds, write_shards
 from t2a.models.codec import Codec, CodecConfig
 from t2a.train.run import Run
 
@@ -38,7 +38,7 @@ def audio_corpus(uri: str, rows: int = 48) -> str:
             "licence": "CC0-1.0", "split": "valid" if index % 6 == 5 else "train",
         }  # fmt: skip
 
-    write_shards((clip(index) for index in range(rows)), uri)
+    write_shards((clip(index) for index in range(rows)), uri, bounds=ShardBounds(group_rows=5))
     return uri
 
 
