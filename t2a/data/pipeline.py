@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from t2a.data.shards import read_manifest
 from t2a.data.visit import DamagedError, read_row_group
 from t2a.errors import DataError
 
-BLOCK_BYTES = 4 << 20  # large enough that Ray's cost per block vanishes, small enough that ranks stay in step
+BLOCK_BYTES = 16 << 20  # large enough that Ray's cost per block vanishes, small enough that ranks stay in step
 BLOCK_ROWS = 256
 PLANNED_AT_ONCE = 1024  # windows; each is an object that Ray makes before the first is read, about one a millisecond
 WINDOWS_A_BLOCK = 128  # of a longer plan, which Ray unfolds as it goes
@@ -31,7 +31,8 @@ class Row(NamedTuple):
     visit: Visit
     place: int
     stored: dict[str, Any]
-    reason: str
+    where: Sequence[float]  # two draws from [0, 1): the crop's and the caption's
+    reason: str = ""
 
 
 def stream(config: DataConfig, seed: int, batch_size: int, steps: int, position: Position) -> ray.data.Dataset:
@@ -113,7 +114,7 @@ def _read(
 ) -> Iterator[dict[str, np.ndarray]]:
     """Read windows of visits, shuffle each, and give its examples block by block."""
     for first, stop in zip(windows["first"].tolist(), windows["stop"].tolist(), strict=True):
-        rows = [row for n in range(first, stop) for row in _stored(config, plan.visit(n), position)]
+        rows = [row for n in range(first, stop) for row in _stored(config, plan, plan.visit(n), position)]
         order = np.random.default_rng([plan.seed, first]).permutation(len(rows))
         with ThreadPoolExecutor(config.threads) as threads:
             for begin in range(0, len(rows), block_rows):
@@ -121,17 +122,18 @@ def _read(
                 yield _block(config, plan, chosen, threads)
 
 
-def _stored(config: DataConfig, visit: Visit, position: Position) -> Iterable[Row]:
+def _stored(config: DataConfig, plan: Plan, visit: Visit, position: Position) -> Iterable[Row]:
     """Read the rows of a visit that are not consumed yet."""
     places = [place for place in range(visit.rows) if not position.contains(visit.number, place)]
     if not places:
         return []
+    where = np.random.default_rng([plan.seed, visit.number]).random((visit.rows, 2)).tolist()
     try:
         stored = read_row_group(config.uri, visit.shard, visit.row_group, ["id", config.tensor, "captions"])
-        return [Row(visit, place, stored[place], "") for place in places]
+        return [Row(visit, place, stored[place], where[place]) for place in places]
     except DamagedError as damage:
         named = f"{visit.shard.name}[{visit.row_group}]"
-        return [Row(visit, place, {"id": f"{named}[{place}]"}, str(damage)) for place in places]
+        return [Row(visit, place, {"id": f"{named}[{place}]"}, where[place], str(damage)) for place in places]
 
 
 def _block(config: DataConfig, plan: Plan, rows: list[Row], threads: ThreadPoolExecutor) -> dict[str, np.ndarray]:
@@ -142,10 +144,9 @@ def _block(config: DataConfig, plan: Plan, rows: list[Row], threads: ThreadPoolE
         row = rows[index]
         if row.reason:
             return row.reason, "", 0
-        where = np.random.default_rng([plan.seed, row.visit.number, row.place]).random(2)
         try:
-            text = caption(row.stored, where[1], config.captions)
-            example = config.example(row.stored, where[0])
+            text = caption(row.stored, row.where[1], config.captions)
+            example = config.example(row.stored, row.where[0])
         except UnusableError as reason:
             return str(reason), "", 0
         values[index] = example.values

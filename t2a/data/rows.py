@@ -61,12 +61,9 @@ class AudioConfig(RowsConfig):
         data = audio["bytes"] if audio else None
         if not data:
             raise UnusableError("empty")
-        wave = _with_channels(_decode(data, self.shape[1], self.sample_rate, where), self.channels)
-        if not np.isfinite(wave).all():
-            raise UnusableError("not finite")
+        wave = _decode(data, self.channels, self.shape[1], self.sample_rate, where)
         values = np.zeros(self.shape, np.int16)
-        # Clipped: an overshoot of the resampler would wrap around to the other sign.
-        values[:, : len(wave)] = np.clip(np.rint(wave.T * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
+        values[:, : len(wave)] = _int16(_with_channels(wave, self.channels)).T
         return Example(values, len(wave))
 
 
@@ -116,8 +113,11 @@ def caption(row: Mapping[str, Any], where: float, needed: bool) -> str:
     return ""
 
 
-def _decode(data: bytes, samples: int, rate: int, where: float) -> np.ndarray:
-    """Decode no more than the crop: wave [T, C] float32 at `rate`, T <= `samples`."""
+def _decode(data: bytes, channels: int, samples: int, rate: int, where: float) -> np.ndarray:
+    """Decode no more than the crop: wave [T, C] at `rate`, T <= `samples`.
+
+    It is int16 where the file's samples are wanted as they are, else float32.
+    """
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             if file.frames == 0:
@@ -130,7 +130,8 @@ def _decode(data: bytes, samples: int, rate: int, where: float) -> np.ndarray:
             lead = min(start, margin) // step * step
             wanted = min(lead + count + margin, file.frames - start + lead)
             file.seek(start - lead)
-            wave = file.read(wanted, dtype="float32", always_2d=True)
+            as_stored = file.subtype == "PCM_16" and file.samplerate == rate and file.channels == channels
+            wave = file.read(wanted, dtype="int16" if as_stored else "float32", always_2d=True)
             source = file.samplerate
     except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
         raise UnusableError("undecodable") from error
@@ -143,6 +144,15 @@ def _decode(data: bytes, samples: int, rate: int, where: float) -> np.ndarray:
 
 def _start(total: int, count: int, where: float) -> int:
     return int(where * (max(total - count, 0) + 1))
+
+
+def _int16(wave: np.ndarray) -> np.ndarray:
+    """Samples in [-1, 1] as int16; clipped, since an overshoot of the resampler would wrap around to the other sign."""
+    if wave.dtype == np.int16:
+        return wave
+    if not np.isfinite(wave).all():
+        raise UnusableError("not finite")
+    return np.clip(np.rint(wave * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
 
 
 def _with_channels(wave: np.ndarray, channels: int) -> np.ndarray:

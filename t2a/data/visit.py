@@ -91,11 +91,9 @@ class _Extent(io.RawIOBase):
         self.at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.size}[whence]
         return self.at
 
-    def read(self, count: int = -1) -> bytes:
+    def read(self, count: int = -1) -> memoryview:  # type: ignore[override] - Arrow takes it without a copy
         begin = self.at - self.start
-        if begin < 0:
-            return b""
         end = len(self.data) if count < 0 else begin + count
-        piece = bytes(self.data[begin:end])
+        piece = self.data[begin:end] if begin >= 0 else self.data[:0]
         self.at += len(piece)
         return piece

@@ -158,6 +158,20 @@ def test_a_crop_depends_on_seed_visit_and_place_alone(tones):
     assert all(one[key] == other[key] for key in one.keys() & other.keys())
 
 
+def test_readers_give_nothing_that_is_consumed_already(code_corpus):
+    config, manifest, _ = code_corpus
+    everything = list(blocks(config, Position(), manifest, 61))
+    taken = batches(everything, config, 7, Position())
+    next(taken), next(taken)
+    rest = [
+        (v, p)
+        for b in blocks(config, taken.position, manifest, 40)
+        for v, p in zip(b["visit"], b["place"], strict=True)
+    ]
+    assert rest
+    assert not any(taken.position.contains(int(visit), int(place)) for visit, place in rest)
+
+
 def test_a_damaged_shard_becomes_one_unusable_row_for_each_row_it_had(tones):
     uri, manifest = tones(40)
     shard = manifest.shards[1]
