@@ -1,6 +1,7 @@
 """The stream from S3 against a plain torch DataLoader: `pytest tests/benchmarks --benchmark-only -s`."""
 
 import io
+import shutil
 import statistics
 import time
 from collections.abc import Iterable, Iterator
@@ -49,6 +50,7 @@ def cluster(s3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     ray.init(address="local", num_cpus=CORES, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
     yield
     ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Shards(IterableDataset):

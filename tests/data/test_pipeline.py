@@ -1,3 +1,4 @@
+import shutil
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -217,16 +218,18 @@ class Rank:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = f"/tmp/t2a-ray-{tmp_path_factory.getbasetemp().name}"  # short: sockets lie in it
     ray.init(
         address="local",
         num_cpus=2,
         include_dashboard=False,
         log_to_driver=False,
         object_store_memory=512 << 20,
-        _temp_dir=f"/tmp/t2a-ray-{tmp_path_factory.getbasetemp().name}",
+        _temp_dir=folder,
     )
     yield
     ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def feed(config: DataConfig, world: int, batch_size: int, steps: int, position: Position) -> tuple[list[str], Position]:
