@@ -81,6 +81,13 @@ class TextEncoder:
         """D of the token states."""
         return int(self._network.config.hidden_size)
 
+    def to(self, device: torch.device) -> "TextEncoder":
+        """Compute and answer on another device from now on."""
+        if device != self.device:
+            self.device = device
+            self._network.to(device)
+        return self
+
     def __call__(self, captions: Sequence[str]) -> Condition:
         """Encode B captions as tokens [B, S, D] float32 and mask [B, S] on the encoder's device, S >= 1."""
         unseen = [caption for caption in dict.fromkeys(captions) if caption.strip() and caption not in self._states]

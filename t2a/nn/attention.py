@@ -92,12 +92,13 @@ def attend(
 ) -> Tensor:
     """Scaled dot-product attention over [B, H, N, D / H].
 
-    On the CPU it stays in float32 under bfloat16 autocast: torch's bfloat16 kernel is 4 times slower backward.
+    On the CPU bfloat16 is computed in float32: torch's bfloat16 kernel is 4 times slower backward.
     """
-    if queries.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+    dtype = queries.dtype
+    if queries.device.type == "cpu" and dtype == torch.bfloat16:
         with torch.autocast("cpu", enabled=False):
             queries, keys, values = queries.float(), keys.float(), values.float()
-            return F.scaled_dot_product_attention(queries, keys, values, mask, dropout, causal)
+            return F.scaled_dot_product_attention(queries, keys, values, mask, dropout, causal).to(dtype)
     return F.scaled_dot_product_attention(queries, keys, values, mask, dropout, causal)
 
 

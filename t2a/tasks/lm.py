@@ -127,8 +127,7 @@ class LMTask:
         return inputs, targets, placed.valid(length)
 
     def _condition(self, captions: list[str], like: Tensor) -> Condition:
-        condition = self.text(captions)
-        return Condition(condition.tokens.to(like.device), condition.mask.to(like.device))
+        return self.text.to(like.device)(captions)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:

@@ -46,3 +46,14 @@ def test_sinusoids_hold_cosines_then_sines():
     encoded = sinusoids(torch.tensor([0, 1]), 8)
     assert encoded[0].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
     assert torch.allclose(encoded[1, [0, 4]], torch.tensor([1.0]).cos().new_tensor([0.5403, 0.8415]), atol=1e-4)
+
+
+def test_bfloat16_weights_and_autocast_give_about_the_float32_result():
+    layer, x = SelfAttention(16, 2), torch.randn(2, 6, 16)
+    exact = layer(x, None)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = layer(x, None)
+    half = layer.to(torch.bfloat16)(x.to(torch.bfloat16), None)
+    for rounded in (mixed, half):
+        assert rounded.dtype == torch.bfloat16
+        torch.testing.assert_close(rounded.float(), exact, atol=0.05, rtol=0)
