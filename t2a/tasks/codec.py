@@ -157,9 +157,11 @@ class CodecTask:
         """Let the critic hear originals and decoded audio, once for its own loss and for what the codec learns of it.
 
         The gradients at the decoded audio touch none of the critic's parameters. It is called past its engine, which
-        would take them for the backward pass of its turn.
+        would take them for the backward pass of its turn, and for originals by themselves, through which they need not
+        be followed back.
         """
-        real, fake = raw(net)(torch.cat([wave, decoded])).split(2)
+        critic = raw(net)
+        real, fake = critic(wave), critic(decoded)
         losses = self._adversarial(real, fake, fake)
         return critic_loss(real.logits, fake.logits), _detached(losses), output_gradients(losses, decoded)
 
@@ -170,7 +172,9 @@ class CodecTask:
         """
         copies = {name: decoded.detach().clone().requires_grad_() for name in ("adv", "feat")}
         with frozen(net) as critic:
-            real, *fakes = critic(torch.cat([wave, *copies.values()])).split(3)
+            with torch.no_grad():
+                real = critic(wave)
+            fakes = critic(torch.cat(list(copies.values()))).split(2)
             losses = self._adversarial(real, *fakes)
             pulls = torch.autograd.grad(sum(losses.values()), [copies[name] for name in losses])
         real, fake = net(torch.cat([wave, decoded.detach()])).split(2)
