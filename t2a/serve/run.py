@@ -44,9 +44,11 @@ def serve(
     with suppress(KeyboardInterrupt), ExitStack() as stack:
         stack.enter_context(signals())
         console.print(f"loading {model}", highlight=False)
-        # Wrong names fail here in a sentence, and what is remote is downloaded once for all local replicas.
-        where = str(model) if load else str(located(model))
-        cpus = 1.0 if os.environ.get("RAY_ADDRESS") else max(1.0, (os.cpu_count() or 1) // replicas)
+        shared = bool(os.environ.get("RAY_ADDRESS")) or ray.is_initialized()
+        # A wrong name fails here in a sentence. Other machines of a shared cluster have no use for our local copy.
+        here = model if load else located(model)
+        where = model if shared else here
+        cpus = 1.0 if shared else max(1.0, (os.cpu_count() or 1) // replicas)
         config = ServeConfig(model=where, name=model, replicas=replicas, queue=queue, cpus=cpus, gpu=gpu)
         stack.enter_context(cluster(logical_cpus=replicas * cpus + 1))
         stack.enter_context(signals())  # once more: Ray puts its own handler of SIGTERM in the place of ours

@@ -1,33 +1,25 @@
 import io
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import cloudpickle
 import httpx
 import numpy as np
 import pytest
 import ray
 import soundfile
-from ray import cloudpickle as ray_cloudpickle
 from ray import serve
 
 from t2a.demo.services import free_ports
 from t2a.errors import ConfigError, T2AError
 from t2a.serve.app import TOKEN, ServeConfig, build, encode
 from t2a.serve.run import cluster, deployed
-
-sys.path.insert(0, __file__.rsplit("/", 1)[0])
-import stand_in
+from tests.serve import stand_in
 
 pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")
 def ray_here():
-    # The replicas cannot import this folder: the stand-in travels by value.
-    for pickler in {cloudpickle, ray_cloudpickle}:
-        pickler.register_pickle_by_value(stand_in)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAY_ADDRESS", raising=False)
         with cluster(4):

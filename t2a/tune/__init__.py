@@ -1,0 +1,1 @@
+"""Searches over recipe overrides with Ray Tune: see `search`."""
