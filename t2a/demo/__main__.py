@@ -29,7 +29,8 @@ def main() -> int:
     options = parser.parse_args()
     console = Console()
     # A polite kill unwinds like Ctrl-C does, so that no service outlives the demo.
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.getsignal(signal.SIGINT))
     if options.fresh:
         shutil.rmtree(options.folder, ignore_errors=True)
     try:
