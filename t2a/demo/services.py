@@ -1,5 +1,6 @@
 """The servers that the demo and the tests need around them: S3 (SeaweedFS) and MLflow, as processes of our own."""
 
+import ctypes
 import os
 import random
 import shutil
@@ -78,6 +79,7 @@ class Service:
                 cwd=self.folder,
                 env={**os.environ, **self.environment()},
                 start_new_session=True,  # Ctrl-C in the terminal reaches us alone; we end it when we are done
+                preexec_fn=_end_with_parent,  # and nobody would, if we were killed
             )
         try:
             self._wait()
@@ -222,6 +224,12 @@ class MLflowServer(Service):
 
     def ready(self) -> bool:
         return _status(f"{self.uri}/health") == 200
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to end this process when the thread that started it is gone; elsewhere only `stop` ends it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def free_ports(count: int, also: int = 0) -> list[int]:

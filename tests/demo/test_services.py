@@ -1,5 +1,8 @@
 import os
 import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -81,3 +84,18 @@ def test_mlflow_answers_and_ends_with_all_its_workers(tmp_path: Path) -> None:
         leader = service.process.pid
     assert not group(leader)
     assert not service.ready()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
+def test_a_service_ends_when_the_one_who_started_it_is_killed(tmp_path: Path) -> None:
+    code = "import sys, time; from pathlib import Path; from t2a.demo.services import SeaweedFS\n"
+    code += "service = SeaweedFS(Path(sys.argv[1])); service.start(); print(service.process.pid, flush=True)\n"
+    code += "time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as starter:
+        leader = int(starter.stdout.readline())
+        assert group(leader)
+        starter.kill()
+    end = time.monotonic() + 30
+    while group(leader) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not group(leader)
