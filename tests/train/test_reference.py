@@ -79,7 +79,7 @@ def runs(folder: Path) -> dict[str, Run]:
     lm = lm.model_copy(update={"task": lm.task.model_copy(update={"model": model})})
     # The hinge gradients of the critic's last bias cancel to rounding noise, which AdamW blows up with its
     # usual eps until a code flips.
-    optim = {name: {"lr": 1e-3, "eps": 1e-3} for name in ("codec", "critic")}
+    optim = {name: {"lr": 3e-4, "eps": 1e-3} for name in ("codec", "critic")}
     return {"codec": codec_run("out", "corpus", optim=optim), "lm": lm}
 
 

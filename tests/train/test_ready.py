@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import pytest
+
+from t2a.errors import ConfigError, DataError, StorageError
+from t2a.train.ready import check_ready
+from tests.train.small import audio_corpus, codec_run, codes_corpus
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> str:
+    return audio_corpus(str(tmp_path_factory.mktemp("ready") / "corpus"), rows=12)
+
+
+def test_a_good_run_passes(corpus: str, tmp_path: Path) -> None:
+    check_ready(codec_run(str(tmp_path), corpus))
+
+
+def test_every_wrong_network_is_told_at_once(corpus: str, tmp_path: Path) -> None:
+    run = codec_run(str(tmp_path), corpus, optim={"codec": {"lr": 1e-3}, "critc": {"lr": 1e-3}})
+    with pytest.raises(ConfigError) as told:
+        check_ready(run)
+    assert "optim.critic: missing" in str(told.value)
+    assert "optim.critc: the task has no network of this name (did you mean critic?)" in str(told.value)
+
+
+def test_a_corpus_that_is_missing_or_of_another_kind_is_told(corpus: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere"):
+        check_ready(codec_run(str(tmp_path), str(tmp_path / "nowhere")))
+    codes = codes_corpus(str(tmp_path / "codes"), rows=6)
+    with pytest.raises(DataError, match="holds codes, the recipe asks for audio"):
+        check_ready(codec_run(str(tmp_path), codes))
+    with pytest.raises(DataError, match=r"has no split 'test' \(it has: train, valid\); change eval.split"):
+        check_ready(codec_run(str(tmp_path), corpus, eval={"split": "test"}))
+
+
+def test_an_out_that_cannot_be_written_is_told(corpus: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError):
+        check_ready(codec_run(str(tmp_path / "file"), corpus))

@@ -1,0 +1,48 @@
+import json
+
+import pytest
+
+from t2a.config import dump, validate
+from t2a.errors import ConfigError
+from t2a.train.fit import absolute
+from t2a.train.run import Run
+from tests.train.small import codec_run, lm_run
+
+
+def test_it_survives_json_and_yaml() -> None:
+    import yaml
+
+    run = codec_run("out", "corpus")
+    assert validate(Run, json.loads(json.dumps(run.model_dump(mode="json"))), "test") == run
+    assert validate(Run, yaml.safe_load(dump(run)), "test") == run
+
+
+def test_a_batch_that_does_not_divide_is_refused_with_one_that_does() -> None:
+    with pytest.raises(ConfigError, match=r"batch_size 8 is not divisible .* = 2 x 3; take 12 or 6"):
+        codec_run("out", "corpus", engine={"accumulate": 3})
+
+
+def test_several_plain_workers_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"engine.kind plain has one worker, not 2"):
+        codec_run("out", "corpus", engine={"kind": "plain"})
+
+
+def test_a_task_is_not_trained_on_what_it_cannot_read() -> None:
+    codes = {"kind": "codes", "uri": "x", "codebooks": 2, "crop_frames": 4}
+    with pytest.raises(ConfigError, match=r"task codec is trained on audio, but data.kind is codes"):
+        codec_run("out", "corpus", data=codes)
+    with pytest.raises(ConfigError, match=r"data.codebooks is 4, but task.model.codebooks is 2"):
+        lm_run("out", "corpus", "codec", {"kind": "minilm"}, data=codes | {"codebooks": 4})
+
+
+def test_a_name_that_is_no_folder_is_refused() -> None:
+    with pytest.raises(ConfigError, match="name"):
+        codec_run("out", "corpus", name="../elsewhere")
+
+
+def test_local_paths_become_absolute_for_the_workers(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = absolute(lm_run("out", "s3://bucket/corpus", "codec", {"kind": "minilm"}))
+    assert run.folder == str(tmp_path / "out" / "lm")
+    assert (run.data.uri, run.task.codec) == ("s3://bucket/corpus", str(tmp_path / "codec"))
+    assert absolute(run.model_copy(update={"out": "file:///x"})).out == "file:///x"
