@@ -98,7 +98,7 @@ def test_training_waits_for_the_storage_to_come_back(s3, bucket: str, local_ray)
 
     def restart() -> None:
         s3.kill()
-        time.sleep(10)
+        time.sleep(30)
         s3.start()
 
     striker = once(run, 4, restart)
