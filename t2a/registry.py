@@ -1,5 +1,6 @@
 """Names for trained models: the MLflow model registry, `models:/name@alias` -> where the model lies."""
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -23,6 +24,8 @@ def client(uri: str) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     from mlflow import MlflowClient
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every version that it waits for
 
     return MlflowClient(uri, uri)
 
