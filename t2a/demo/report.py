@@ -106,13 +106,14 @@ def language_model(facts: Mapping[str, Any]) -> Section:
 
 def curves(facts: Mapping[str, Any]) -> Section:
     plots = []
-    for name in ("codec", "lm"):
+    for name, title in (("codec", "codec"), ("lm", "language model")):
         found = history(facts[name]["mlflow_run"])
-        wanted = {key: points for key, points in found.items() if key.startswith("loss/") and key.count("_") == 0}
-        plots.append(Plot(f"{name}: training losses", figures.curves(wanted, log=True)))
-        held_out = {key: points for key, points in found.items() if key.startswith("eval/") and key.count("_") < 2}
-        if held_out:
-            plots.append(Plot(f"{name}: held-out figures", figures.curves(held_out, smooth=0)))
+        # Figures of single codebooks end in a digit, and perplexity is the cross-entropy again.
+        told = {key: points for key, points in found.items() if not key[-1].isdigit() and "perplexity" not in key}
+        losses = {key: points for key, points in told.items() if key.startswith("loss/")}
+        held_out = {key: points for key, points in told.items() if key.startswith("eval/")}
+        plots.append(Plot(f"{title}: training losses", figures.curves(losses, log=name == "codec")))
+        plots.append(Plot(f"{title}: held-out figures", figures.curves(held_out, smooth=0)))
     return Section("Curves", [Cards(plots)])
 
 
