@@ -1,5 +1,6 @@
 """The demo's report: what was trained on what, how well it does beside its baselines, and how it sounds."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,8 @@ def curves(facts: Mapping[str, Any]) -> Section:
     plots = []
     for name, title in (("codec", "codec"), ("lm", "language model")):
         found = history(facts[name]["mlflow_run"])
-        # Figures of single codebooks end in a digit, and perplexity is the cross-entropy again.
-        told = {key: points for key, points in found.items() if not key[-1].isdigit() and "perplexity" not in key}
+        # Left out: the figures of single codebooks (ce_1, ...), and perplexity, which is the cross-entropy again.
+        told = {key: points for key, points in found.items() if not re.search(r"_\d+$|perplexity", key)}
         losses = {key: points for key, points in told.items() if key.startswith("loss/")}
         held_out = {key: points for key, points in told.items() if key.startswith("eval/")}
         plots.append(Plot(f"{title}: training losses", figures.curves(losses, log=name == "codec")))

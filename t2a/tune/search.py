@@ -1,6 +1,12 @@
 """`t2a tune`: search recipe overrides, each trial a whole training run nested in the search's MLflow run."""
 
 import json
+import logging
+import math
+import os
+import shutil
+import socket
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -24,6 +30,8 @@ from t2a.tune.space import AshaScheduler, Point, Space
 from t2a.tune.training import MODEL, search_folder, slots, train_point, trial_run
 from t2a.tune.trials import STEP, Trial, run_trials
 
+DASHBOARD = "RAY_API_SERVER_ADDRESS"
+
 
 class Found(NamedTuple):
     """What a search has found. `recipe` is the URI of best.yaml, `model` of what the best trial has trained."""
@@ -46,7 +54,7 @@ def tune(recipe: str | Path, space: str | Path, overrides: Sequence[str] = (), *
     check_ready(runs[0])
     widest = max(runs, key=slots)
     folder = search_folder(base)
-    with cluster(widest):
+    with local_ray(plan, widest), cluster(widest):
         concurrent = fitting(plan.concurrent, widest)
         params = {"recipe": str(recipe), "space": str(space), "trials": plan.count, "concurrent": concurrent}
         handle = start_run(base.track, f"{base.name}-search", dump(plan), params)
@@ -63,6 +71,48 @@ def tune(recipe: str | Path, space: str | Path, overrides: Sequence[str] = (), *
     Console().print(table(plan, ranked(plan, trials)))
     Console().print(f"best: {found.point.text}\n{found.recipe}", highlight=False, soft_wrap=True)
     return found
+
+
+@contextmanager
+def local_ray(plan: Space, widest: Run) -> Iterator[None]:
+    """For a search that stops trials, a local Ray with its dashboard, unless there is a Ray already.
+
+    A stopped trial's process is killed; what frees the CPUs of its workers then asks the dashboard who is alive. Without
+    one they stay taken, and with a second Ray on the machine it has to be told which dashboard is ours.
+    """
+    stops = isinstance(plan.scheduler, AshaScheduler)
+    if ray.is_initialized() or os.environ.get("RAY_ADDRESS") or not stops:
+        yield
+        return
+    folder = tempfile.mkdtemp(prefix="t2a-tune-", dir="/tmp")  # sockets need a short path
+    port = free_port()
+    before = os.environ.get(DASHBOARD)
+    os.environ[DASHBOARD] = f"http://127.0.0.1:{port}"
+    try:
+        ray.init(
+            address="local",
+            num_cpus=max(os.cpu_count() or 1, math.ceil(slots(widest)) + 1),
+            include_dashboard=True,
+            dashboard_host="127.0.0.1",
+            dashboard_port=port,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            _temp_dir=folder,
+        )
+        yield
+    finally:
+        ray.shutdown()
+        if before is None:
+            del os.environ[DASHBOARD]
+        else:
+            os.environ[DASHBOARD] = before
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def fitting(asked: int, run: Run) -> int:
@@ -90,9 +140,13 @@ def close_stopped(base: Run, trials: Sequence[Trial], handle: RunHandle | None) 
 
 
 def ranked(plan: Space, trials: Sequence[Trial]) -> list[Trial]:
-    """Best first, failures last."""
+    """Best first; then those that were stopped, as others did better at the same step; failures last."""
     sign = -1 if plan.mode == "max" else 1
-    return sorted(trials, key=lambda t: (t.failure is not None, 0 if t.failure else sign * t.figures[plan.metric]))
+
+    def place(trial: Trial) -> tuple[bool, bool, float]:
+        return trial.failure is not None, trial.stopped, 0 if trial.failure else sign * trial.figures[plan.metric]
+
+    return sorted(trials, key=place)
 
 
 def conclude(base: Run, plan: Space, trials: Sequence[Trial], folder: str) -> Found:

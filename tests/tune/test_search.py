@@ -1,6 +1,9 @@
 import io
 import json
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -48,6 +51,18 @@ def no_ray(monkeypatch):
     monkeypatch.setattr(ray, "init", fail)
 
 
+@pytest.fixture
+def other_ray():
+    """Another user's Ray on this machine."""
+    code = "import ray, sys; ray.init(address='local', num_cpus=1, include_dashboard=False); print('up', flush=True)"
+    command = [sys.executable, "-c", f"{code}; sys.stdin.read()"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    while (line := process.stdout.readline()) and b"up" not in line:
+        pass
+    yield
+    process.communicate()
+
+
 @pytest.mark.parametrize(
     ("dimension", "words"),
     [
@@ -81,11 +96,35 @@ def test_a_trial_is_named_after_what_it_trains(tmp_path, corpus):
     assert first.folder.startswith(f"{tmp_path}/codec-search/trial-")
 
 
-@pytest.mark.parametrize(("mode", "order"), [("max", [3.0, 2.0, 1.0]), ("min", [1.0, 2.0, 3.0])])
-def test_failures_rank_last(mode, order):
+@pytest.mark.parametrize(("mode", "order"), [("max", [3.0, 2.0, 9.0, 0.5]), ("min", [2.0, 3.0, 0.5, 9.0])])
+def test_those_that_ran_to_their_end_rank_first_and_failures_last(mode, order):
     plan = validate(Space, SPACE | {"mode": mode}, "s")
-    found = ranked(plan, [trial(1e-4, 2.0), trial(1e-4, None), trial(1e-4, 3.0), trial(1e-4, 1.0, True)])
+    stopped = [trial(1e-4, 9.0, stopped=True), trial(1e-4, 0.5, stopped=True)]
+    found = ranked(plan, [*stopped, trial(1e-4, 2.0), trial(1e-4, None), trial(1e-4, 3.0)])
     assert [t.figures.get("eval/si_snr") for t in found] == [*order, None]
+
+
+@pytest.mark.ray
+def test_the_cpus_of_a_stopped_trial_become_free_also_beside_another_ray(tmp_path, corpus, monkeypatch, other_ray):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    often = {"checkpoint": {"every": 10, "keep": 2}, "eval": {"every": 10, "rows": 8}, "log_every": 10}
+    base = codec_run(str(tmp_path), corpus, steps=200, workers=1, engine={"kind": "plain"}, **often)
+    scheduler = {"kind": "asha", "grace": 10, "reduction": 2}
+    rates = {"optim.codec.lr": {"choice": [1e-3, 1e-7]}}  # the second is the worse one when less is better
+    recipe, space = written(tmp_path, base, SPACE | {"mode": "min", "scheduler": scheduler, "space": rates})
+    freed = []
+
+    def wait_until_free(*arguments):
+        end = time.monotonic() + 30
+        while ray.available_resources().get("CPU") != ray.cluster_resources()["CPU"] and time.monotonic() < end:
+            time.sleep(0.5)
+        freed.append(ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"])
+
+    monkeypatch.setattr(search, "close_stopped", wait_until_free)
+    found = tune(recipe, space, progress=False)
+    assert [t.stopped for t in found.trials] == [False, True]
+    assert freed == [True]
+    assert not ray.is_initialized()
 
 
 def test_when_all_have_failed_the_reason_is_told_and_kept(tmp_path, corpus):
