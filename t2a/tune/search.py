@@ -77,8 +77,8 @@ def tune(recipe: str | Path, space: str | Path, overrides: Sequence[str] = (), *
 def local_ray(plan: Space, widest: Run) -> Iterator[None]:
     """For a search that stops trials, a local Ray with its dashboard, unless there is a Ray already.
 
-    A stopped trial's process is killed; what frees the CPUs of its workers then asks the dashboard who is alive. Without
-    one they stay taken, and with a second Ray on the machine it has to be told which dashboard is ours.
+    A stopped trial's process is killed; what frees the CPUs of its workers then asks the dashboard who is alive.
+    Without one they stay taken, and with a second Ray on the machine it has to be told which dashboard is ours.
     """
     stops = isinstance(plan.scheduler, AshaScheduler)
     if ray.is_initialized() or os.environ.get("RAY_ADDRESS") or not stops:

@@ -105,6 +105,7 @@ def test_those_that_ran_to_their_end_rank_first_and_failures_last(mode, order):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_the_cpus_of_a_stopped_trial_become_free_also_beside_another_ray(tmp_path, corpus, monkeypatch, other_ray):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     often = {"checkpoint": {"every": 10, "keep": 2}, "eval": {"every": 10, "rows": 8}, "log_every": 10}
