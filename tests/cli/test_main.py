@@ -79,7 +79,7 @@ def test_a_folder_of_sounds_becomes_a_corpus_that_info_describes(tmp_path):
     assert "12 clips" in made.stdout
     described = t2a("info", tmp_path / "corpus")
     assert described.returncode == 0, described.stderr
-    assert "corpus of audio" in described.stdout
+    assert "corpus of audio" in " ".join(described.stdout.split())
     refused = t2a("prepare", "folder", tmp_path / "sounds", tmp_path / "corpus")
     assert refused.returncode == 1
     assert "overwrite" in refused.stderr
