@@ -1,6 +1,5 @@
 """The servers that the demo and the tests need around them: S3 (SeaweedFS) and MLflow, as processes of our own."""
 
-import ctypes
 import os
 import random
 import shutil
@@ -40,6 +39,7 @@ class Service:
         self.settings: dict[str, Any] = yaml.safe_load((SETTINGS / settings).read_text())
         self.log = folder / f"{self.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.guard: subprocess.Popen[bytes] | None = None
 
     def command(self) -> list[str]:
         raise NotImplementedError
@@ -79,8 +79,8 @@ class Service:
                 cwd=self.folder,
                 env={**os.environ, **self.environment()},
                 start_new_session=True,  # Ctrl-C in the terminal reaches us alone; we end it when we are done
-                preexec_fn=_end_with_parent,  # and nobody would, if we were killed
             )
+        self.guard = _guard(self.process.pid)
         try:
             self._wait()
         except BaseException:
@@ -108,6 +108,10 @@ class Service:
 
     def kill(self) -> None:
         """End the server without a chance to tidy up, as a crash would."""
+        if self.guard is not None:
+            self.guard.kill()
+            self.guard.communicate()
+            self.guard = None
         while self._signal(signal.SIGKILL):
             time.sleep(0.02)
         if self.process is not None:
@@ -226,10 +230,14 @@ class MLflowServer(Service):
         return _status(f"{self.uri}/health") == 200
 
 
-def _end_with_parent() -> None:
-    """Ask Linux to end this process when the thread that started it is gone; elsewhere only `stop` ends it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+def _guard(group: int) -> subprocess.Popen[bytes]:
+    """Start a shell that ends the process group `group` as soon as this process is gone, however that came about.
+
+    It waits for the end of a pipe that only we hold. (Linux can signal a child whose parent dies, but takes the
+    *thread* that started it for the parent.)
+    """
+    command = ["sh", "-c", f"read _; kill -s TERM -- -{group} 2>/dev/null"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
 
 def free_ports(count: int, also: int = 0) -> list[int]:

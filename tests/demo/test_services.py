@@ -2,6 +2,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -86,7 +87,6 @@ def test_mlflow_answers_and_ends_with_all_its_workers(tmp_path: Path) -> None:
     assert not service.ready()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
 def test_a_service_ends_when_the_one_who_started_it_is_killed(tmp_path: Path) -> None:
     code = "import sys, time; from pathlib import Path; from t2a.demo.services import SeaweedFS\n"
     code += "service = SeaweedFS(Path(sys.argv[1])); service.start(); print(service.process.pid, flush=True)\n"
@@ -99,3 +99,14 @@ def test_a_service_ends_when_the_one_who_started_it_is_killed(tmp_path: Path) ->
     while group(leader) and time.monotonic() < end:
         time.sleep(0.1)
     assert not group(leader)
+
+
+def test_a_service_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
+    service = SeaweedFS(tmp_path)
+    thread = threading.Thread(target=service.start)
+    thread.start()
+    thread.join()
+    time.sleep(0.5)
+    assert service.ready()
+    service.stop()
+    assert not group(service.process.pid)
