@@ -55,7 +55,8 @@ def wait_for(server: subprocess.Popen, address: str, log: Path) -> None:
     while time.monotonic() < end:
         assert server.poll() is None, log.read_text()
         try:
-            if httpx.get(f"{address}/health").status_code == 200:
+            # It answers a moment before it says so; whoever reads the log waits for the latter.
+            if httpx.get(f"{address}/health").status_code == 200 and "answers on" in log.read_text():
                 return
         except httpx.TransportError:
             pass
