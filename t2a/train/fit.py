@@ -4,6 +4,8 @@ import functools
 import json
 import logging
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,7 +98,7 @@ def _train(run: Run, handle: RunHandle | None, step: int, progress: bool) -> Non
         ),
     )
     try:
-        with shown(run, lambda: ray.get(board.read.remote(), timeout=5), progress):
+        with shown(run, lambda: ray.get(board.read.remote(), timeout=5), progress), interruptible():
             trainer.fit()
         failure = ray.get(board.read.remote()).failure
     except ray.train.TrainingFailedError as error:
@@ -110,6 +112,23 @@ def _train(run: Run, handle: RunHandle | None, step: int, progress: bool) -> Non
         storage.remove(storage.join(run.folder, "ray"))
     if failure is not None:
         raise failure
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C end the body as `KeyboardInterrupt`, as it does anywhere else.
+
+    Ray Train answers it with a handler of its own, which ends the run, leaves by `SystemExit` and stays in place.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as left:
+        raise KeyboardInterrupt from left
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before)
 
 
 def planned(plain: dict[str, Any]) -> "ray.data.Dataset":
