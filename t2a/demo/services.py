@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,7 +27,7 @@ PORTS = range(20_000, 22_700)
 END_SECONDS = 20.0
 
 
-class Service:
+class Service(ABC):
     """A server process in a process group of its own: ready when entered, wholly gone when left.
 
     It can be started again after `kill` or `stop`: same folder, same ports.
@@ -41,18 +42,18 @@ class Service:
         self.process: subprocess.Popen[bytes] | None = None
         self.guard: subprocess.Popen[bytes] | None = None
 
-    def command(self) -> list[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def command(self) -> list[str]: ...
 
     def environment(self) -> dict[str, str]:
         """Variables for the server, beside those it inherits."""
         return {}
 
-    def ports(self) -> list[int]:
-        raise NotImplementedError
+    @abstractmethod
+    def ports(self) -> list[int]: ...
 
-    def ready(self) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def ready(self) -> bool: ...
 
     def __enter__(self) -> Self:
         self.start()
