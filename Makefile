@@ -1,6 +1,10 @@
 # make demo | test | check | bench | clean        (make demo FRESH=1 starts the demo over)
 PYTHON ?= python3
 BIN := .venv/bin
+# ViSQOL and PESQ are compiled at install; where that is impossible, evaluation goes without them and says so.
+CAN_COMPILE := $(and $(shell command -v g++),$(wildcard $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h))
+comma := ,
+EXTRAS := dev$(if $(CAN_COMPILE),$(comma)quality)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: install demo test check format bench clean
@@ -10,7 +14,7 @@ install: .venv/installed
 # One pip call with every pin: a second call could move a version that the first had settled.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --progress-bar off --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --progress-bar off --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
 demo: install
