@@ -22,6 +22,7 @@ BLOCK_ROWS = 256
 PLANNED_AT_ONCE = 1024  # windows; each is an object that Ray makes before the first is read, about one a millisecond
 WINDOWS_A_BLOCK = 128  # of a longer plan, which Ray unfolds as it goes
 STEP_SECONDS = 0.02
+READER_CPUS = 0.5  # two readers a core: one decodes while the other waits for the storage
 AHEAD_BYTES = 512 << 20  # Ray Data would fill half the object store before the first step, at the step's expense
 
 
@@ -59,7 +60,7 @@ def stream(config: DataConfig, seed: int, batch_size: int, steps: int, position:
     # Ray joins what a reader yields until this is exceeded: just below a block, so that a block stays one.
     context.target_max_block_size = int(0.8 * block_rows * row_bytes)
     reader = functools.partial(_read, config=config, plan=plan, position=position, block_rows=block_rows)
-    return dataset.map_batches(reader, batch_size=1)
+    return dataset.map_batches(reader, batch_size=1, num_cpus=READER_CPUS)
 
 
 class Pace:
