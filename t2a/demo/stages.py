@@ -88,7 +88,7 @@ class Demo:
         figures: dict[str, Any] = {}
         for name, corpus in (("codec", self.corpus_uri), ("lm", self.codes_uri)):
             found = evaluate(models[name], corpus, split="test", rows=rows)
-            figures[name] = {key: figure._asdict() for key, figure in found.items()}
+            figures[name] = found.plain()["figures"]
         (self.folder / "figures.json").write_text(json.dumps(figures, indent=2))
         return figures
 

@@ -28,6 +28,8 @@ class Coded(NamedTuple):
     """what describes the sound"""
     container: float
     """bits of headers, tags and page tables around it"""
+    bits_coded: float | None = None
+    """bits after entropy coding, of a codec whose codes are coded further"""
 
 
 def opus(wave: Wave, rate: int, bit_rate: float) -> Coded:
