@@ -43,8 +43,8 @@ def available(name: str) -> bool:
 def visqol(estimate: ArrayLike, target: ArrayLike, rate: int, mode: Mode = "audio") -> float:
     """Mean opinion score from 1 to 4.73 ("audio", 48 kHz) or to 5 ("speech", 16 kHz) (Chinen et al., ViSQOL v3, 2020).
 
-    Speech is mapped by the polynomial, not by the lattice model, which needs another library. Levels are equalised
-    first, and delays of up to a second forgiven. Raises `MissingPackageError` without visqol-python.
+    It tells good coders apart, not bad ones: "audio" gives noise in the place of music about 3. Levels and delays are
+    evened out first. Speech is mapped by the polynomial, not by the lattice model, which needs another library. Raises `MissingPackageError` without visqol-python.
     """
     return _judged("visqol", estimate, target, rate, VISQOL_RATES[mode], 1.0, _visqol(mode))
 

@@ -4,14 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from t2a import __version__
 from t2a.data.skips import Skips
 from t2a.errors import ConfigError
-from t2a.evaluate.clips import Clip, sample
+from t2a.evaluate.clips import sample
 from t2a.evaluate.evaluation import Evaluation
 from t2a.evaluate.systems import compared, family
+from t2a.metrics.coders import Wave
 from t2a.metrics.interval import Interval
 from t2a.models.codec import Codec
 from t2a.models.pretrained import locate, read_config
@@ -19,7 +21,9 @@ from t2a.report import figures
 from t2a.report.figures import Picture, Theme, draw, short
 from t2a.report.page import AudioCard, Block, Cards, Facts, Figures, Measure, Note, Page, Plot, Section, Table
 
-UNITS = {"bit_rate": "kbit/s", "bit_rate_coded": "kbit/s", "container_rate": "kbit/s", "si_snr": "dB", "mel_distance": "dB"}
+UNITS = {
+    "bit_rate": "kbit/s", "bit_rate_coded": "kbit/s", "container_rate": "kbit/s", "si_snr": "dB", "mel_distance": "dB",
+}  # fmt: skip
 BETTER = {
     "si_snr": "higher", "mel_distance": "lower", "stft_distance": "lower", "visqol": "higher", "pesq": "higher",
     "stoi": "higher",
@@ -111,10 +115,10 @@ def sounds(model: str, corpus: str, split: str, seed: int) -> Section:
     groups = []
     for clip in clips:
         made = {name: systems[name](clip.wave) for name in dict.fromkeys(chosen)}
-        cards = [_card("original", clip, clip.wave, codec.sample_rate, "held out")]
+        cards = [_card("original", clip.wave, codec.sample_rate, "held out")]
         for name, coded in made.items():
             rate = coded.bits / (clip.wave.shape[1] / codec.sample_rate) / 1000
-            cards.append(_card(name, clip, coded.wave, codec.sample_rate, f"{rate:.2f} kbit/s"))
+            cards.append(_card(name, coded.wave, codec.sample_rate, f"{rate:.2f} kbit/s"))
         groups.append(Cards(cards, title=clip.captions[0] if clip.captions else clip.id))
     return Section("Sounds", groups, "Clips drawn with a seed, none chosen by ear.")
 
@@ -141,7 +145,7 @@ def rate_curves(series: Mapping[str, Sequence[Point]], *, y: str, width: int = 4
             bars = [[f.mean - f.low for f in sure], [f.high - f.mean for f in sure]]
             axes.errorbar(
                 rates, [f.mean for f in sure], bars, color=colour, label=name, marker="o", markersize=4,
-                linewidth=1.8, elinewidth=0.9, capsize=2, linestyle="--" if name == CODED else "-",
+                linewidth=1.8, elinewidth=0.9, ecolor=to_rgba(colour, 0.5), linestyle="--" if name == CODED else "-",
             )  # fmt: skip
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -163,10 +167,10 @@ def _highlights(evaluation: Evaluation) -> dict[str, str]:
         "SI-SNR": f"{codec['si_snr'].mean:.1f} dB",
         "mel distance": f"{codec['mel_distance'].mean:.1f} dB",
         "codes in use": f"{sum(used) / len(used):.0%}",
-        "encode and decode, x real time": f"{speed['encode']:.3g} and {speed['decode']:.3g}",
+        "encode / decode, x real time": f"{speed['encode']:.3g} / {speed['decode']:.3g}",
     }
     return found | ({"ViSQOL": f"{codec['visqol'].mean:.2f}"} if "visqol" in codec else {})
 
 
-def _card(name: str, clip: Clip, wave, rate: int, caption: str) -> AudioCard:
+def _card(name: str, wave: Wave, rate: int, caption: str) -> AudioCard:
     return AudioCard(name, wave, rate, figures.mel(wave, rate), caption)
