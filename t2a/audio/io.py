@@ -75,7 +75,7 @@ def check(wave: np.ndarray, name: str, channels: int | None = None) -> None:
         raise AudioError("channels", f"{name} has {wave.shape[0]} channels, {channels} are needed; mix it first.")
     share = float(np.mean(np.abs(wave) >= FULL_SCALE))
     if share > CLIPPED_SHARE:
-        words = f"{name} is clipped: {share:.1%} of its samples lie at full scale; take a quieter export if there is one."
+        words = f"{name} is clipped: {share:.1%} of its samples lie at full scale; take a quieter export if you can."
         warnings.warn(words, ClippedWarning, stacklevel=2)
 
 

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from t2a.cli.prepare import app as prepare_app
 from t2a.errors import ConfigError, T2AError

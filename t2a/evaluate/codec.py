@@ -50,9 +50,7 @@ def evaluate_codec(
     codec = Codec.from_pretrained(folder)
     systems, skips = compared(codec, entropy), Skips()
     rate = codec.sample_rate
-    clips = sample(
-        corpus, split, rows, seed, rate=rate, channels=codec.channels, longest=LONGEST, skips=skips
-    )
+    clips = sample(corpus, split, rows, seed, rate=rate, channels=codec.channels, longest=LONGEST, skips=skips)
     listeners = {name: judge for name, judge in LISTENERS.items() if quality.available(name)}
     values: Values = defaultdict(list)
     counts = np.zeros((codec.codebooks, codec.bins), np.int64)
@@ -126,7 +124,7 @@ def summed_up(values: Values, installed: Iterable[str]) -> tuple[dict[str, Inter
     for name in ("pesq", "stoi"):
         if name in installed and f"{name}/codec" not in figures:
             found = len(values.get(f"{name}/codec", []))
-            left_out[name] = f"{found} clips have captions that speak of speech; {SPEECH_CLIPS} that it can judge are needed"
+            left_out[name] = f"{found} clips have captions that name speech, {SPEECH_CLIPS} that it can judge are needed"
     return figures, left_out
 
 
@@ -139,10 +137,10 @@ def codebook_use(counts: NDArray[np.int64]) -> list[dict[str, float]]:
 
 @torch.inference_mode()
 def speed(codec: Codec, wave: Wave) -> dict[str, Any]:
-    """Seconds of sound coded and decoded in a second: the median of some rounds with all codebooks, one clip at once."""
+    """Seconds of sound coded and decoded in a second, with all codebooks: the median of some rounds of one clip."""
     samples = round(TIMED_SECONDS * codec.sample_rate)
-    batch = torch.from_numpy(np.resize(wave, (codec.channels, samples)) if wave.shape[1] < samples else wave)
-    batch = batch[None, :, :samples].contiguous()
+    repeated = np.tile(wave, (1, -(-samples // wave.shape[1])))
+    batch = torch.from_numpy(repeated[None, :, :samples].copy())
     codes = codec.encode(batch)
     codec.decode(codes)
     seconds: dict[str, list[float]] = {"encode": [], "decode": []}

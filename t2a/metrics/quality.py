@@ -44,7 +44,8 @@ def visqol(estimate: ArrayLike, target: ArrayLike, rate: int, mode: Mode = "audi
     """Mean opinion score from 1 to 4.73 ("audio", 48 kHz) or to 5 ("speech", 16 kHz) (Chinen et al., ViSQOL v3, 2020).
 
     It tells good coders apart, not bad ones: "audio" gives noise in the place of music about 3. Levels and delays are
-    evened out first. Speech is mapped by the polynomial, not by the lattice model, which needs another library. Raises `MissingPackageError` without visqol-python.
+    evened out first. Speech is mapped by the polynomial, not by the lattice model, which needs another library.
+    Raises `MissingPackageError` without visqol-python.
     """
     return _judged("visqol", estimate, target, rate, VISQOL_RATES[mode], 1.0, _visqol(mode))
 

@@ -23,4 +23,4 @@ def check(wave: Tensor, channels: int) -> None:
     """
     check_shape(wave, channels)
     if not torch.compiler.is_compiling() and not torch.isfinite(wave).all():
-        raise ValueError("the codec takes finite samples, there is NaN or infinity among these; export the sound again.")
+        raise ValueError("the codec takes finite samples, these hold NaN or infinity; export the sound again.")

@@ -109,9 +109,8 @@ def sounds(model: str, corpus: str, split: str, seed: int) -> Section:
     systems = compared(codec)
     first = {family(name): name for name in reversed(systems)}  # of each family the one that comes first
     chosen = [first["codec"], "codec", "mu-law", first["Opus"], first["MP3"]]
-    clips = sample(
-        corpus, split, SOUNDS, seed, rate=codec.sample_rate, channels=codec.channels, longest=SOUND_SECONDS, skips=Skips()
-    )
+    shape = {"rate": codec.sample_rate, "channels": codec.channels, "longest": SOUND_SECONDS}
+    clips = sample(corpus, split, SOUNDS, seed, skips=Skips(), **shape)
     groups = []
     for clip in clips:
         made = {name: systems[name](clip.wave) for name in dict.fromkeys(chosen)}

@@ -28,6 +28,15 @@ def test_si_snr_ignores_scale_and_offset_and_is_bounded(pair):
     assert torch.isfinite(si_snr(estimate, torch.zeros_like(target))).all()
 
 
+def test_silence_in_the_place_of_sound_is_worse_than_any_sound(pair):
+    estimate, target = pair
+    assert si_snr(torch.zeros_like(target), target).tolist() == [-80, -80, -80]
+    assert si_snr(torch.full_like(target, 0.3), target).tolist() == [-80, -80, -80]
+    assert (si_snr(torch.randn_like(target), target) > -80).all()
+    distances = [mel_distance(wave, target, 16000) for wave in (torch.zeros_like(target), estimate)]
+    assert (distances[0] > 4 * distances[1]).all()
+
+
 def test_half_the_level_is_six_decibels():
     target = torch.randn(2, 2, 8000)
     assert mel_distance(target / 2, target, 16000).tolist() == pytest.approx([6.02, 6.02], abs=0.05)
