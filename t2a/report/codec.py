@@ -80,7 +80,7 @@ def tables(evaluation: Evaluation) -> Section:
         name: {metric: Measure(*figure) for metric, figure in row.items()}
         for name, row in evaluation.by_system().items()
     }
-    own = {name: row for name, row in systems.items() if family(name) == "codec" or name in ("untrained", "mu-law")}
+    own = {name: row for name, row in systems.items() if at_own_rate(name)}
     rest = {name: row for name, row in systems.items() if name not in own}
     conditions = evaluation.conditions
     books = conditions["codebooks"]
@@ -101,6 +101,11 @@ def tables(evaluation: Evaluation) -> Section:
         *(Note(f"{metric}: {why}.") for metric, why in conditions["left_out"].items()),
     ]
     return Section("Figures", blocks)
+
+
+def at_own_rate(system: str) -> bool:
+    """Tell whether a system runs at one of the codec's bit rates, where better and worse have a meaning."""
+    return family(system) == "codec" or system in ("untrained", "mu-law")
 
 
 def sounds(model: str, corpus: str, split: str, seed: int) -> Section:
