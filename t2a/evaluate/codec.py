@@ -124,7 +124,7 @@ def summed_up(values: Values, installed: Iterable[str]) -> tuple[dict[str, Inter
     for name in ("pesq", "stoi"):
         if name in installed and f"{name}/codec" not in figures:
             found = len(values.get(f"{name}/codec", []))
-            left_out[name] = f"{found} clips have captions that name speech, {SPEECH_CLIPS} that it can judge are needed"
+            left_out[name] = f"{found} clips have captions that name speech, it needs {SPEECH_CLIPS} it can judge"
     return figures, left_out
 
 
