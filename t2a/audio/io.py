@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,11 @@ import soundfile
 from t2a.errors import DataError
 
 UNDECODABLE, EMPTY, NOT_FINITE = "undecodable", "empty", "not finite"
+FULL_SCALE, CLIPPED_SHARE = 1 - 2**-15, 1e-3
+
+
+class ClippedWarning(UserWarning):
+    """A recording was louder than its format can hold."""
 
 
 class AudioError(DataError):
@@ -54,11 +60,23 @@ def decode(source: bytes | str | Path) -> tuple[np.ndarray, int]:
         except soundfile.LibsndfileError as error:
             raise _undecodable(source, error) from error
         rate = file.samplerate
-    if wave.shape[1] == 0:
-        raise AudioError(EMPTY, f"{_name(source)} holds no samples; leave it out or record it again.")
-    if not np.isfinite(wave).all():
-        raise AudioError(NOT_FINITE, f"{_name(source)} holds NaN or infinite samples; export it again.")
+    _usable(wave, _name(source))
     return np.ascontiguousarray(wave), rate
+
+
+def check(wave: np.ndarray, name: str, channels: int | None = None) -> None:
+    """Raise AudioError (a DataError) for a wave [C, T] that is empty, not finite or of other than `channels` channels.
+
+    Warns with `ClippedWarning` when more than a thousandth of the samples lie at full scale or beyond: what was cut
+    off there is heard as distortion, and no coder brings it back.
+    """
+    _usable(wave, name)
+    if channels is not None and wave.shape[0] != channels:
+        raise AudioError("channels", f"{name} has {wave.shape[0]} channels, {channels} are needed; mix it first.")
+    share = float(np.mean(np.abs(wave) >= FULL_SCALE))
+    if share > CLIPPED_SHARE:
+        words = f"{name} is clipped: {share:.1%} of its samples lie at full scale; take a quieter export if you can."
+        warnings.warn(words, ClippedWarning, stacklevel=2)
 
 
 def encode_flac(wave: np.ndarray, rate: int, bits: Literal[16, 24] = 16) -> bytes:
@@ -85,6 +103,13 @@ def write(path: str | Path, wave: np.ndarray, rate: int) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise DataError(f"{path} cannot be written ({error.strerror}); choose another place.") from error
+
+
+def _usable(wave: np.ndarray, name: str) -> None:
+    if wave.size == 0:
+        raise AudioError(EMPTY, f"{name} holds no samples; leave it out or record it again.")
+    if not np.isfinite(wave).all():
+        raise AudioError(NOT_FINITE, f"{name} holds NaN or infinite samples; export it again.")
 
 
 def _encode(wave: np.ndarray, rate: int, container: str, subtype: str | None) -> bytes:

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from t2a.cli.prepare import app as prepare_app
 from t2a.errors import ConfigError, T2AError
@@ -68,20 +67,31 @@ def evaluate(
     corpus: Annotated[str, typer.Argument(help="The corpus: clips for a codec, codes for a language model.")],
     split: Annotated[str, typer.Option(help="Which split to measure on.")] = "test",
     rows: Annotated[int, typer.Option(help="How many clips at most.", min=2)] = 128,
+    listened: Annotated[int, typer.Option(help="How many of them ViSQOL hears, of a codec; it is slow.", min=0)] = 16,
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file as well.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a page with curves and sounds, of a codec.")] = None,
 ) -> None:
     """Measure MODEL on held-out clips, beside its baselines, with 95 % intervals."""
+    from t2a.cli.figures import printed
     from t2a.evaluate import evaluate as measure
 
-    figures = measure(model, corpus, split=split, rows=rows)
-    table = Table("figure", "mean", "95 % interval", "clips", title=f"{model} on {corpus} ({split})")
-    for name, figure in figures.items():
-        table.add_row(name, f"{figure.mean:.4g}", f"{figure.low:.4g} .. {figure.high:.4g}", str(figure.count))
-    console.print(table)
+    for path in (out, report):
+        if path:
+            check_output_folder(path)
+    if report:
+        from t2a.report.codec import check_codec, write_codec_page
+
+        check_codec(model)
+    evaluation = measure(model, corpus, split=split, rows=rows, listened=listened)
+    for part in printed(evaluation, f"{model} on {corpus} ({split})"):
+        console.print(part, highlight=False)
     if out:
         import json
 
-        out.write_text(json.dumps({name: figure._asdict() for name, figure in figures.items()}, indent=2))
+        out.write_text(json.dumps(evaluation.plain(), indent=2, allow_nan=False))
+    if report:
+        write_codec_page(report, evaluation, model, corpus, split)
+        console.print(f"{report}: curves and sounds")
 
 
 @app.command()

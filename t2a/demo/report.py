@@ -7,7 +7,10 @@ from typing import Any
 
 from t2a import __version__
 from t2a.audio.io import decode
+from t2a.evaluate.evaluation import Evaluation
+from t2a.metrics.interval import Interval
 from t2a.report import figures
+from t2a.report.codec import at_own_rate, rate_distortion
 from t2a.report.page import AudioCard, Cards, Facts, Figures, Measure, Note, Page, Plot, Recipe, Section, Table
 from t2a.train.track import history
 
@@ -82,13 +85,15 @@ def codec(facts: Mapping[str, Any]) -> Section:
         pairs.append(card(clip["caption"], clip["original"], "original, held out"))
         words = f"decoded: SI-SNR {clip['si_snr']:.1f} dB, mel distance {clip['mel_distance']:.1f} dB"
         pairs.append(card(clip["caption"], clip["decoded"], words))
+    found = facts["figures"]["codec"]
     table = Figures(
-        by_system(facts["figures"]["codec"]),
+        {name: row for name, row in by_system(found).items() if at_own_rate(name)},
         CODEC_UNITS,
         CODEC_BETTER,
         "Held-out clips: mean and 95 % bootstrap interval. mu-law PCM is resampled down to the codec's bit rate.",
     )
-    return Section("The codec", [table, Cards(pairs, title="Originals and reconstructions")])
+    curves = rate_distortion(Evaluation({name: Interval(**figure) for name, figure in found.items()})).blocks
+    return Section("The codec", [table, *curves, Cards(pairs, title="Originals and reconstructions")])
 
 
 def language_model(facts: Mapping[str, Any]) -> Section:

@@ -87,8 +87,8 @@ class Demo:
         rows = 16 if self.quick else 80
         figures: dict[str, Any] = {}
         for name, corpus in (("codec", self.corpus_uri), ("lm", self.codes_uri)):
-            found = evaluate(models[name], corpus, split="test", rows=rows)
-            figures[name] = {key: figure._asdict() for key, figure in found.items()}
+            found = evaluate(models[name], corpus, split="test", rows=rows, listened=4)
+            figures[name] = found.plain()["figures"]
         (self.folder / "figures.json").write_text(json.dumps(figures, indent=2))
         return figures
 

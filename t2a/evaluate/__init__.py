@@ -1,21 +1,23 @@
 """Held-out figures of a trained model beside its baselines, each with a 95 % interval over clips."""
 
+from functools import partial
+
 from t2a.errors import ConfigError
-from t2a.metrics.interval import Interval
+from t2a.evaluate.evaluation import Evaluation
 from t2a.models.pretrained import locate, read_config
 
-__all__ = ["evaluate"]
+__all__ = ["Evaluation", "evaluate"]
 
 
-def evaluate(model: str, corpus: str, *, split: str = "test", rows: int = 128) -> dict[str, Interval]:
-    """Measure a model on up to `rows` clips of a split; names are "<metric>/<system>".
+def evaluate(model: str, corpus: str, *, split: str = "test", rows: int = 128, listened: int = 16) -> Evaluation:
+    """Measure a model on up to `rows` clips of a split; ViSQOL, which is slow, hears `listened` of a codec's.
 
     Raises `ConfigError` for a model of a kind that has no figures, `DataError` when the corpus has no such split.
     """
     from t2a.evaluate.codec import evaluate_codec
     from t2a.evaluate.lm import evaluate_lm
 
-    kinds = {"codec": evaluate_codec, "lm": evaluate_lm}
+    kinds = {"codec": partial(evaluate_codec, listened=listened), "lm": evaluate_lm}
     folder = locate(model)
     kind = read_config(folder).get("model_type")
     if kind not in kinds:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from t2a.conditions.text import TextFile
 from t2a.data.batch import held_out
 from t2a.data.rows import CodesConfig
+from t2a.evaluate.evaluation import Evaluation
 from t2a.metrics import codes as statistics
-from t2a.metrics.interval import Interval, bootstrap
+from t2a.metrics.interval import bootstrap
 from t2a.models.lm import LM
 from t2a.tasks.lm import LMTaskConfig
 
@@ -20,7 +21,7 @@ BATCH = 16
 
 
 @torch.inference_mode()
-def evaluate_lm(folder: Path, corpus: str, split: str, rows: int) -> dict[str, Interval]:
+def evaluate_lm(folder: Path, corpus: str, split: str, rows: int) -> Evaluation:
     """Nats a code: with its caption, with another's, without any, and of the split's own code frequencies.
 
     `gain/...` are differences within each clip, so that their intervals tell whether they are above 0.
@@ -45,7 +46,7 @@ def evaluate_lm(folder: Path, corpus: str, split: str, rows: int) -> dict[str, I
     }
     names = {"ce": "its caption", "ce_shuffled": "another caption", "ce_null": "no caption", "unigram": "unigram"}
     figures = {f"nats/{names[name]}": bootstrap(row) for name, row in nats.items()}
-    return figures | {name: bootstrap(row) for name, row in gains.items()}
+    return Evaluation(figures | {name: bootstrap(row) for name, row in gains.items()})
 
 
 def unigram(batches: list[dict[str, Any]], codebooks: int, bins: int) -> NDArray[np.float64]:

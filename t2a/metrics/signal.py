@@ -13,13 +13,17 @@ WINDOWS = (256, 512, 1024, 2048)
 
 @torch.no_grad()
 def si_snr(estimate: Tensor, target: Tensor) -> Tensor:
-    """Scale-invariant signal-to-noise ratio in dB of waves [B, C, T] (Le Roux et al., 2019), from -80 to 80."""
+    """Scale-invariant signal-to-noise ratio in dB of waves [B, C, T] (Le Roux et al., 2019), from -80 to 80.
+
+    Silence in the place of sound has -80: the formula, 0 / 0, would put it above every wrong sound.
+    """
     estimate, target = (_centred(x) for x in (estimate, target))
     energy = target.square().sum(-1, keepdim=True)
     part = (estimate * target).sum(-1, keepdim=True) / energy.clamp_min(1e-10) * target
     signal, noise = part.square().sum(-1), (estimate - part).square().sum(-1)
     ratio = 10 * torch.log10(signal.clamp_min(1e-20) / noise.clamp_min(1e-20))
-    return ratio.clamp(-80, 80)
+    silent = (estimate.square().sum(-1) < 1e-10) & (energy[:, 0] >= 1e-10)
+    return ratio.clamp(-80, 80).masked_fill(silent, -80)
 
 
 @torch.no_grad()

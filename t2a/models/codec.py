@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from t2a.config import Config
 from t2a.models.pretrained import Pretrained
+from t2a.models.waves import check, check_shape
 from t2a.nn.conv import Conv1d, ConvTranspose1d, Norm, PadMode
 from t2a.nn.quantize import QuantizerConfig, ResidualQuantizer
 
@@ -98,12 +99,17 @@ class Codec(Pretrained):
 
     def forward(self, wave: Tensor, codebooks: int | None = None) -> CodecOutput:
         """Encode, quantize and decode; learns the codebooks while training."""
+        check_shape(wave, self.channels)
         quantized = self.quantizer(self.encoder(wave), codebooks)
         audio = self.decoder(quantized.latents)[..., : wave.shape[-1]]
         return CodecOutput(audio.float(), quantized.codes, quantized.commitment)
 
     def encode(self, wave: Tensor, codebooks: int | None = None) -> Tensor:
-        """Return codes [B, K, L] int64 of a wave [B, C, T], or of its first `codebooks` codebooks."""
+        """Return codes [B, K, L] int64 of a wave [B, C, T], or of its first `codebooks` codebooks.
+
+        Raises `ValueError` for another number of channels, an empty wave and samples that are not finite.
+        """
+        check(wave, self.channels)
         return self.quantizer.encode(self.encoder(wave), codebooks)
 
     def decode(self, codes: Tensor, length: int | None = None) -> Tensor:

@@ -1,33 +1,49 @@
-"""Critics that tell recorded from decoded audio (EnCodec's multi-scale STFT discriminator)."""
+"""Critics that tell recorded from decoded audio: EnCodec's multi-scale STFT discriminator, and others beside it."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from t2a.config import Config
+from t2a.models.wave_discriminators import (
+    PeriodDiscriminator,
+    PeriodsConfig,
+    ScaleDiscriminator,
+    ScalesConfig,
+)
 from t2a.nn.conv import Norm, NormedWeight
 
 
 class CriticConfig(Config):
-    """Shape of the multi-scale STFT discriminator; the defaults are EnCodec's."""
+    """Which discriminators judge together, each with one voice; by default EnCodec's multi-scale STFT ones alone."""
 
-    ffts: tuple[int, ...] = Field((2048, 1024, 512, 256, 128), min_length=1)
+    ffts: tuple[int, ...] = (2048, 1024, 512, 256, 128)
     """window lengths in samples, hop a quarter; a clip must be at least as long as the longest"""
     filters: int = Field(32, ge=1)
     dilations: tuple[int, ...] = (1, 2, 4)
     """in time, of the layers that halve the frequencies"""
+    periods: PeriodsConfig | None = None
+    """HiFi-GAN's multi-period discriminator beside them; `{}` has the published shape"""
+    scales: ScalesConfig | None = None
+    """HiFi-GAN's multi-scale discriminator beside them; `{}` has the published shape"""
+
+    @model_validator(mode="after")
+    def _somebody_judges(self) -> Self:
+        if not (self.ffts or self.periods or self.scales):
+            raise ValueError("ffts is empty and there are neither periods nor scales: nobody judges")
+        return self
 
 
 class Verdict(NamedTuple):
-    """What the critics think of a batch, one entry a scale."""
+    """What the critics think of a batch, one entry a discriminator."""
 
     logits: list[Tensor]
-    """each [B, 1, frames, frequencies]; positive means recorded"""
+    """each [B, 1, frames, frequencies], [B, 1, rows, period] or [B, 1, frames]; positive means recorded"""
     features: list[list[Tensor]]
-    """each layer's activations [B, filters, frames, frequencies]"""
+    """each layer's activations, with its width in the place of the 1"""
 
     def split(self, parts: int) -> list["Verdict"]:
         """Cut a batch made of equal parts into these."""
@@ -64,7 +80,7 @@ class STFTDiscriminator(nn.Module):
 
     def __init__(self, n_fft: int, config: CriticConfig, channels: int) -> None:
         super().__init__()
-        self.n_fft = n_fft
+        self.n_fft = self.shortest = n_fft
         window = torch.hann_window(n_fft)
         self.register_buffer("window", window / window.square().sum().sqrt(), persistent=False)
         width = config.filters
@@ -94,17 +110,24 @@ class STFTDiscriminator(nn.Module):
 
 
 class Critic(nn.Module):
-    """One STFT discriminator a window length, for audio of `channels` channels."""
+    """All discriminators of a config, for audio of `channels` channels."""
 
     def __init__(self, config: CriticConfig, channels: int = 1) -> None:
         super().__init__()
         self.config = config
-        self.discriminators = nn.ModuleList(STFTDiscriminator(n_fft, config, channels) for n_fft in config.ffts)
+        made: list[nn.Module] = [STFTDiscriminator(n_fft, config, channels) for n_fft in config.ffts]
+        if config.periods:
+            made += [PeriodDiscriminator(period, config.periods, channels) for period in config.periods.periods]
+        if config.scales:
+            made += [ScaleDiscriminator(halvings, config.scales, channels) for halvings in range(config.scales.scales)]
+        self.discriminators = nn.ModuleList(made)
+        self.shortest = max(discriminator.shortest for discriminator in made)
 
     def forward(self, wave: Tensor) -> Verdict:
-        """Judge a wave [B, C, T] of at least `max(ffts)` samples."""
-        if wave.shape[-1] < max(self.config.ffts):
-            longest = max(self.config.ffts)
-            raise ValueError(f"clips of {wave.shape[-1]} samples are shorter than the critic's window of {longest}.")
+        """Judge a wave [B, C, T] of at least `shortest` samples."""
+        if wave.shape[-1] < self.shortest:
+            raise ValueError(
+                f"clips of {wave.shape[-1]} samples are shorter than the critic's window of {self.shortest}."
+            )
         verdicts = [discriminator(wave) for discriminator in self.discriminators]
         return Verdict([logits for logits, _ in verdicts], [features for _, features in verdicts])

@@ -112,8 +112,8 @@ class CodecTask:
         else:
             gradient = weighted(gradients, self.weights)
         logs["loss/commit"] = output.commitment.detach()
-        logs["codes/usage"] = codec.quantizer.usage().mean()
-        logs["codes/perplexity"] = codec.quantizer.perplexity().mean()
+        logs |= codebook_logs("usage", codec.quantizer.usage())
+        logs |= codebook_logs("perplexity", codec.quantizer.perplexity())
         yield "codec", surrogate(output.audio, gradient) + self.config.weights.commit * output.commitment, logs
 
     @torch.no_grad()
@@ -194,6 +194,11 @@ class CodecTask:
         decoded = nets["codec"](wave).audio
         lengths = batch["length"].clamp_min(1).tolist()
         return [(wave[i : i + 1, :, :n], decoded[i : i + 1, :, :n]) for i, n in enumerate(lengths)]
+
+
+def codebook_logs(name: str, values: Tensor) -> dict[str, Tensor]:
+    """Return the mean of values [K] as codes/<name>, and the value of each codebook as codes/<name>_1, ..."""
+    return {f"codes/{name}": values.mean()} | {f"codes/{name}_{k}": value for k, value in enumerate(values, 1)}
 
 
 def _detached(losses: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,10 +1,11 @@
 import io
+import warnings
 
 import numpy as np
 import pytest
 import soundfile
 
-from t2a.audio.io import AudioError, decode, encode_flac, encode_wav, probe
+from t2a.audio.io import AudioError, ClippedWarning, check, decode, encode_flac, encode_wav, probe
 from t2a.errors import DataError
 
 
@@ -96,3 +97,28 @@ def test_samples_that_are_no_numbers_are_told(value):
 def test_only_waves_are_encoded(shape):
     with pytest.raises(ValueError, match=r"\[C, T\]"):
         encode_wav(np.zeros(shape, np.float32), 16000)
+
+
+@pytest.mark.parametrize(
+    ("wave", "reason", "sentence"),
+    [
+        (np.zeros((1, 0)), "empty", "x.wav holds no samples"),
+        (np.full((1, 9), np.nan), "not finite", "x.wav holds NaN or infinite samples"),
+        (np.zeros((2, 9)), "channels", "x.wav has 2 channels, 1 are needed"),
+    ],
+)
+def test_a_wave_that_cannot_be_used_is_told_with_its_name(wave, reason, sentence):
+    with pytest.raises(AudioError, match=sentence) as caught:
+        check(wave, "x.wav", channels=1)
+    assert caught.value.reason == reason
+
+
+def test_a_clipped_wave_is_warned_of_and_a_full_one_is_not():
+    loud = np.sin(np.arange(16000) / 20)[None].astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check(0.999 * loud, "x.wav")
+    with pytest.warns(ClippedWarning, match="x.wav is clipped: 66"):
+        check(np.clip(2 * loud, -1, 1), "x.wav")
+    with pytest.warns(ClippedWarning):
+        check(2 * loud, "x.wav")

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from t2a.audio.io import write
 from t2a.cli import app
+from tests.train.small import audio_corpus, untrained_codec
 
 VERBS = ["prepare", "train", "tune", "evaluate", "generate", "compress", "decompress", "serve", "info", "register"]
 
@@ -83,3 +84,18 @@ def test_a_folder_of_sounds_becomes_a_corpus_that_info_describes(tmp_path):
     refused = t2a("prepare", "folder", tmp_path / "sounds", tmp_path / "corpus")
     assert refused.returncode == 1
     assert "overwrite" in refused.stderr
+
+
+def test_a_codec_is_evaluated_into_tables_json_and_a_page(tmp_path, monkeypatch):
+    monkeypatch.setattr("t2a.report.codec.SOUNDS", 1)
+    codec, corpus = untrained_codec(tmp_path / "codec"), audio_corpus(str(tmp_path / "corpus"), rows=24)
+    files = {"--out": tmp_path / "figures.json", "--report": tmp_path / "page.html"}
+    options = ["--split", "valid", "--rows", "3", "--listened", "0", *(str(x) for pair in files.items() for x in pair)]
+    shown = CliRunner().invoke(app, ["evaluate", codec, corpus, *options])
+    assert shown.exit_code == 0, shown.output
+    for words in ("codec, 1 of 2 codebooks", "Opus, 6 kbit/s", "si_snr", "perplexity", "seconds of sound in a second"):
+        assert words in shown.output, words
+    found = json.loads(files["--out"].read_text())
+    assert found["figures"]["si_snr/codec"]["count"] == 3
+    assert found["conditions"]["clips"] == 3
+    assert "<audio" in files["--report"].read_text()

@@ -1,3 +1,5 @@
+import librosa
+import numpy as np
 import pytest
 import torch
 from torchmetrics.functional.audio import scale_invariant_signal_noise_ratio
@@ -26,6 +28,15 @@ def test_si_snr_ignores_scale_and_offset_and_is_bounded(pair):
     assert torch.isfinite(si_snr(estimate, torch.zeros_like(target))).all()
 
 
+def test_silence_in_the_place_of_sound_is_worse_than_any_sound(pair):
+    estimate, target = pair
+    assert si_snr(torch.zeros_like(target), target).tolist() == [-80, -80, -80]
+    assert si_snr(torch.full_like(target, 0.3), target).tolist() == [-80, -80, -80]
+    assert (si_snr(torch.randn_like(target), target) > -80).all()
+    distances = [mel_distance(wave, target, 16000) for wave in (torch.zeros_like(target), estimate)]
+    assert (distances[0] > 4 * distances[1]).all()
+
+
 def test_half_the_level_is_six_decibels():
     target = torch.randn(2, 2, 8000)
     assert mel_distance(target / 2, target, 16000).tolist() == pytest.approx([6.02, 6.02], abs=0.05)
@@ -39,3 +50,26 @@ def test_distances_grow_with_the_noise_row_by_row(pair, distance):
     assert distance(target, target).tolist() == [0, 0, 0]
     assert distance(estimate[1:2], target[1:2]).item() == pytest.approx(values[1], rel=1e-5)
     assert torch.isfinite(distance(torch.zeros(1, 1, 50), torch.randn(1, 1, 50))).all()
+
+
+def by_librosa(wave: np.ndarray, n_fft: int) -> np.ndarray:
+    """Magnitudes [F, L] of an STFT divided by its window's norm."""
+    norm = np.sqrt(np.sum(librosa.filters.get_window("hann", n_fft) ** 2))
+    return np.abs(librosa.stft(wave, n_fft=n_fft, hop_length=n_fft // 4, pad_mode="reflect")) / norm
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_multi_resolution_distances_are_those_of_librosa_s_spectra(channels):
+    torch.manual_seed(0)
+    target = 0.3 * torch.randn(1, channels, 8000).cumsum(-1).sin()
+    estimate = target + 0.05 * torch.randn(1, channels, 8000)
+    of_mel, of_stft = [], []
+    for n_fft in (256, 512, 1024, 2048):
+        a, b = (np.stack([by_librosa(row, n_fft) for row in x[0].numpy()]) for x in (estimate, target))
+        logs = np.abs(np.log(np.maximum(a, 1e-5)) - np.log(np.maximum(b, 1e-5)))
+        of_stft.append(np.linalg.norm(a - b) / np.linalg.norm(b) + logs.mean())
+        bank = librosa.filters.mel(sr=16000, n_fft=n_fft, n_mels=min(64, n_fft // 8), htk=True, norm=None)
+        c, d = (20 * np.log10(np.maximum(bank @ x, 1e-5)) for x in (a, b))
+        of_mel.append(np.abs(c - d).mean())
+    assert mel_distance(estimate, target, 16000).item() == pytest.approx(np.mean(of_mel), rel=1e-4)
+    assert stft_distance(estimate, target).item() == pytest.approx(np.mean(of_stft), rel=1e-4)

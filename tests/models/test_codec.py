@@ -129,6 +129,35 @@ def test_a_codec_cast_to_bfloat16_still_decodes():
     torch.testing.assert_close(model.decoder(model.encoder(wave.bfloat16())).float(), expected, rtol=0.2, atol=0.05)
 
 
+@pytest.mark.parametrize(
+    ("wave", "message"),
+    [
+        (torch.zeros(1, 2, 800), r"takes waves \[B, 1, T\], not \[1, 2, 800\]"),
+        (torch.zeros(800), r"takes waves \[B, 1, T\], not \[800\]"),
+        (torch.zeros(1, 1, 0), "at least one sample"),
+        (torch.zeros(1, 1, 800, dtype=torch.int16), "float samples"),
+        (torch.full((1, 1, 800), torch.nan), "finite samples"),
+        (torch.full((1, 1, 800), torch.inf), "finite samples"),
+    ],
+)
+def test_what_is_no_wave_is_told_before_any_work(wave, message):
+    model = codec()
+    with pytest.raises(ValueError, match=message):
+        model.encode(wave)
+    if wave.isfinite().all():
+        with pytest.raises(ValueError, match=message):
+            model(wave)
+
+
+def test_any_number_of_codebooks_decodes():
+    model, wave = codec(), torch.randn(1, 1, 800)
+    codes = model.encode(wave)
+    heard = [model.decode(codes[:, :k], 800) for k in (1, 2, 3)]
+    for k, audio in enumerate(heard, 1):
+        torch.testing.assert_close(audio, model(wave, k).audio)
+    assert not torch.equal(heard[0], heard[1])
+
+
 def test_a_config_without_strides_is_refused():
     with pytest.raises(ValidationError, match="ratios"):
         config(ratios=())

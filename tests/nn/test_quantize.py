@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import distributed
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from t2a.nn import quantize
 from t2a.nn.quantize import QuantizerConfig, ResidualQuantizer, kmeans, nearest
@@ -24,6 +25,31 @@ def test_kmeans_finds_separate_clusters_and_counts_them():
     found, count = kmeans(x, 8, 50, torch.Generator().manual_seed(0))
     assert torch.cdist(centres, found).min(-1).values.max() < 0.5
     assert count.sum() == 200
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the bytes of the largest tensor that any operation makes."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        for value in made if isinstance(made, (tuple, list)) else (made,):
+            if isinstance(value, torch.Tensor):
+                self.bytes = max(self.bytes, value.nbytes)
+        return made
+
+
+def test_the_kmeans_start_needs_no_memory_for_all_distances_at_once(monkeypatch):
+    monkeypatch.setattr(quantize, "DISTANCES", 2**14)
+    frames, bins, width = 20_000, 256, 4
+    q = quantizer(codebooks=1, bins=bins, dimension=width, kmeans_steps=2)
+    x = torch.randn(1, width, frames)
+    with Largest() as seen:
+        q(x)
+    # Every distance at once would take 20 MB; differences of all frames and codes, four times that.
+    assert seen.bytes <= 8 * frames * (width + 1)
+    assert seen.bytes >= 4 * frames * width
 
 
 def test_decoding_the_codes_gives_the_latents():
@@ -80,6 +106,10 @@ def test_dead_codes_are_alive_again_and_stay_where_they_were_put():
     assert (q.codebook.abs() < 1.5).all()
     used = q(x).codes.unique()
     assert len(used) == 16
+    assert q.usage().item() == 1
+    for _ in range(20):
+        assert len(q(x).codes.unique()) == 16
+    assert (q.codebook.abs() < 1.5).all()
     assert q.usage().item() == 1
 
 

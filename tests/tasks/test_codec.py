@@ -116,6 +116,16 @@ def test_each_turn_s_gradient_is_its_own_and_that_of_its_plain_loss():
     torch.testing.assert_close(gradients["codec"], list(expected), rtol=1e-4, atol=1e-5)
 
 
+def test_the_use_of_every_codebook_is_logged():
+    trained = task()
+    nets, history = train(trained, 2)
+    quantizer, last = nets["codec"].quantizer, history[-1]
+    for name, values in (("usage", quantizer.usage()), ("perplexity", quantizer.perplexity())):
+        logged = [last[f"codes/{name}_{k}"] for k in range(1, len(values) + 1)]
+        assert logged == pytest.approx(values.tolist())
+        assert last[f"codes/{name}"] == pytest.approx(sum(logged) / len(logged))
+
+
 def test_the_critic_hears_each_clip_once_a_step():
     nets, heard = task().networks(), []
     nets["critic"].register_forward_hook(lambda module, args, out: heard.append(args[0].shape[0]))

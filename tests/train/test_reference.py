@@ -10,6 +10,7 @@ from torch import distributed
 from t2a.train.plain import PlainEngine
 from t2a.train.protocol import EngineConfig
 from t2a.train.run import Run
+from tests.train.balanced import balanced, by_autograd, network
 from tests.train.pair import on_ranks
 from tests.train.small import RATE, codec_run, lm_run, untrained_codec
 
@@ -70,7 +71,7 @@ def partitioned(runs: dict[str, Run]) -> dict[str, Any]:
                 found[f"{name}-{zero}"] = curve(run, engines, task, distributed.get_rank(), 2)
             except Exception as error:
                 found[f"{name}-{zero}"] = repr(error)
-    return found
+    return found | {"balanced": balanced()}
 
 
 def runs(folder: Path) -> dict[str, Run]:
@@ -103,3 +104,12 @@ def test_two_ranks_follow_the_curve_of_one_process(name: str, zero: int, found: 
         assert both == pytest.approx(expected, abs=1e-4), f"step {step}"
     curve = [sum(values.values()) for values in found["reference"][name]]
     assert curve[-1] != pytest.approx(curve[0], abs=1e-2)
+
+
+@pytest.mark.parametrize("zero", range(4))
+def test_balanced_losses_descend_as_plain_autograd_would(zero: int, found: dict[str, Any]) -> None:
+    expected, start = by_autograd(), network().state_dict()
+    assert max((expected[name] - start[name]).abs().max().item() for name in start) > 1e-2
+    for rank in ("first", "second"):
+        for name, value in expected.items():
+            torch.testing.assert_close(found[rank]["balanced"][zero][name], value, rtol=1e-5, atol=1e-5)

@@ -1,0 +1,32 @@
+"""What a measurement comes to: figures with intervals, and the conditions under which they hold."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from t2a.metrics.interval import Interval
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures by "<metric>/<system>", and what has to be said beside them (plain values that JSON can hold)."""
+
+    figures: Mapping[str, Interval]
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+
+    def by_system(self) -> dict[str, dict[str, Interval]]:
+        """Return {system: {metric: interval}}."""
+        systems: dict[str, dict[str, Interval]] = {}
+        for name, figure in self.figures.items():
+            metric, system = name.split("/", 1)
+            systems.setdefault(system, {})[metric] = figure
+        return systems
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as values for JSON, which knows no infinity: the bounds of a single clip's figure are null."""
+        figures = {
+            name: {key: value if math.isfinite(value) else None for key, value in figure._asdict().items()}
+            for name, figure in self.figures.items()
+        }
+        return {"figures": figures, "conditions": dict(self.conditions)}
