@@ -24,16 +24,17 @@ CODEC = {
 }
 
 
-def audio_corpus(uri: str, rows: int = 48) -> str:
-    """Clips of 0.4 s with one tone each; a sixth of them is held out."""
+def audio_corpus(uri: str, rows: int = 48, broken: tuple[int, ...] = ()) -> str:
+    """Clips of 0.4 s with one tone each; a sixth of them is held out, and those of `broken` are no audio."""
 
     def clip(index: int) -> dict[str, Any]:
         time = np.arange(RATE * 2 // 5) / RATE
         wave = 0.3 * np.sin(2 * np.pi * (150 + 40 * index) * time)
         file = io.BytesIO()
         soundfile.write(file, wave, RATE, format="FLAC")
+        content = b"junk" if index in broken else file.getvalue()
         return {
-            "id": f"tone-{index}", "audio": {"bytes": file.getvalue(), "path": f"{index}.flac"}, "sample_rate": RATE,
+            "id": f"tone-{index}", "audio": {"bytes": content, "path": f"{index}.flac"}, "sample_rate": RATE,
             "channels": 1, "seconds": 0.4, "captions": [f"a tone of {150 + 40 * index} hertz"], "source": "made",
             "licence": "CC0-1.0", "split": "valid" if index % 6 == 5 else "train",
         }  # fmt: skip
