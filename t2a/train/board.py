@@ -45,5 +45,6 @@ class Board:
 def hang(name: str, step: int) -> Any:
     """Start a board beside the driver, where the loss of another machine does not take it away."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    actor = ray.remote(num_cpus=0)(Board).options(name=name, scheduling_strategy=here)
-    return actor.remote(step)
+    # Should its process be killed, another one answers: else the workers would take the silence for a request to end.
+    lasting = {"max_restarts": -1, "max_task_retries": -1}
+    return ray.remote(num_cpus=0)(Board).options(name=name, scheduling_strategy=here, **lasting).remote(step)
