@@ -1,5 +1,4 @@
 import math
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -7,12 +6,7 @@ from hypothesis import strategies as st
 
 from t2a.config import load, validate
 from t2a.errors import ConfigError
-from t2a.models.codec import Codec
-from t2a.train.run import Run
 from t2a.tune.space import Point, Space
-from t2a.tune.training import trial_run
-
-RECIPES = Path(__file__).parents[2] / "jobs" / "recipes"
 
 RANGES = {"a": {"uniform": [0, 1]}, "b.c": {"loguniform": [1e-5, 1e-3]}, "d": {"integer": [2, 4]}, "e": {"choice": [7]}}
 
@@ -110,11 +104,3 @@ def test_the_streams_of_the_example_have_equal_bit_rates_and_frames_that_fit_a_s
         assert 16000 % hop == 0
         rates.add(16000 / hop * model["quantizer"]["codebooks"])
     assert len(rates) == 1
-
-
-def test_the_numbers_of_streams_compared_have_one_bit_rate() -> None:
-    base = load(Run, RECIPES / "codec-small.yaml")
-    points = load(Space, RECIPES / "spaces" / "codec-streams.yaml").points()
-    codecs = [Codec(trial_run(base, point, "the space").task.model) for point in points]
-    assert [codec.codebooks for codec in codecs] == [1, 2, 4, 8]
-    assert {codec.bit_rate for codec in codecs} == {1600.0}
