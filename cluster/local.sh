@@ -19,6 +19,8 @@ start)
   fi
   [ -s "$RAY_AUTH_TOKEN_PATH" ] || (umask 077; .venv/bin/python -c 'import secrets; print(secrets.token_hex(32))' > "$RAY_AUTH_TOKEN_PATH")
   # More logical CPUs than cores: workers, Ray Data and trial drivers each hold a slot, and most of them wait.
+  # `ray job stop` gives a training this long to save a checkpoint and leave; Ray's own 3 s are too few.
+  export RAY_JOB_STOP_WAIT_TIME_S="${RAY_JOB_STOP_WAIT_TIME_S:-120}"
   # `python` of a submitted job has to be the one that has t2a's libraries.
   PATH="$PWD/.venv/bin:$PATH" setsid .venv/bin/ray start --head --block --node-ip-address=127.0.0.1 --port="$gcs" \
     --dashboard-host=127.0.0.1 --dashboard-port="$dashboard" --num-cpus="${T2A_LOGICAL_CPUS:-4}" \

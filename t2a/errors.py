@@ -23,3 +23,9 @@ class CheckpointError(T2AError):
 
 class StorageError(T2AError):
     """A place to read from or write to cannot be reached or used."""
+
+
+class InterruptionError(T2AError):
+    """A run was asked to end before its last step; the same command goes on with it."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run it again

@@ -16,6 +16,7 @@ from t2a.audio.io import AudioError, encode_flac
 from t2a.audio.transform import peak, resample, rms, to_mono
 from t2a.data.schema import AudioRow, Split
 from t2a.data.skips import Skips
+from t2a.data.splits import Drawn, split_of
 
 SILENT, TOO_SHORT, DUPLICATE = "silent", "too short", "duplicate"
 SECONDS_MIN = 0.1
@@ -28,8 +29,8 @@ class Sound:
     """One original recording that is not read yet.
 
     `origin` names it within `source`; `read` gives (wave [C, T] float32, rate) or raises AudioError. The split
-    follows from the name unless it is given, so all pieces of a recording share it. `trim` takes the quiet off both
-    ends; `pieces` bounds how many clips a long recording may give.
+    unless given is drawn by `drawn_by` or the name, so all pieces of a recording share it. `trim` takes the quiet off
+    both ends; `pieces` bounds how many clips a long recording may give.
     """
 
     origin: str
@@ -38,6 +39,7 @@ class Sound:
     source: str
     licence: str
     split: Split | None = None
+    drawn_by: str = ""
     trim: bool = False
     pieces: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -54,13 +56,7 @@ class ClipShape(NamedTuple):
     seconds_max: float
 
 
-def split_of(name: str) -> Split:
-    """Choose a split by the hash of a name: one in twenty each for test and valid."""
-    place = int(hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:12], 16) % 20
-    return "test" if place == 0 else "valid" if place == 1 else "train"
-
-
-def rows(sounds: Iterable[Sound], shape: ClipShape, skips: Skips, workers: int) -> Iterator[dict[str, Any]]:
+def rows(sounds: Iterable[Sound], shape: ClipShape, skips: Skips, workers: int) -> Iterator[Drawn]:
     """Turn recordings into rows, in order, with a few under way in `workers` threads.
 
     What cannot be used is counted in `skips`: undecodable, silent, too short, and clips that were there already
@@ -76,7 +72,7 @@ def rows(sounds: Iterable[Sound], shape: ClipShape, skips: Skips, workers: int) 
             else:
                 known.add(clip.digest)
                 skips.keep()
-                yield _row(sound, name, clip, shape)
+                yield Drawn(_row(sound, name, clip, shape), sound.name, sound.split is None)
 
 
 def cut(wave: np.ndarray, shape: ClipShape, trim: bool = False, pieces: int | None = None) -> list[np.ndarray]:
@@ -136,7 +132,7 @@ def _row(sound: Sound, name: str, clip: _Clip, shape: ClipShape) -> dict[str, An
         captions=list(sound.captions),
         source=sound.source,
         licence=sound.licence,
-        split=sound.split or split_of(sound.name),
+        split=sound.split or split_of(sound.drawn_by or sound.name),
         extra=sound.extra,
     ).to_dict()
 

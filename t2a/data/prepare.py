@@ -18,6 +18,7 @@ from t2a.data.corpora import folder as own_folder
 from t2a.data.corpora.request import Request
 from t2a.data.shards import Manifest, ShardBounds, write_shards
 from t2a.data.skips import Skips
+from t2a.data.splits import every_split
 from t2a.errors import ConfigError
 
 SOURCES: dict[str, Callable[[Request], Iterator[Sound]]] = {
@@ -48,7 +49,8 @@ def prepare(
 
     Sources are "debian-sounds", "synthetic" (`count` sounds from `seed`) and "folder" (the audio below `folder`);
     `count` bounds the recordings taken from any of them. `workers` threads decode and encode, all cores by default.
-    Raises DataError, and leaves no corpus, when more than `max_skipped` of the clips are unusable.
+    Raises DataError, and leaves no corpus, when more than `max_skipped` of the clips are unusable, or too few are left
+    for every split to have one.
     """
     if source not in SOURCES:
         raise ConfigError(f"There is no source {source!r}; choose one of: {', '.join(SOURCES)}.")
@@ -57,7 +59,8 @@ def prepare(
         place = Path(folder) if folder is not None else None
         request = Request(sample_rate, seconds_max, count, seed, place, skips, bar)
         sounds = islice(SOURCES[source](request), count)
-        made = rows(sounds, ClipShape(sample_rate, seconds_max), skips, workers or os.cpu_count() or 1)
+        shape = ClipShape(sample_rate, seconds_max)
+        made = every_split(rows(sounds, shape, skips, workers or os.cpu_count() or 1))
         made_from = {
             "source": source,
             "sample_rate": sample_rate,

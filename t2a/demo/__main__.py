@@ -4,11 +4,13 @@ Starts an S3 server, MLflow and Ray for itself, and ends all three whatever happ
 """
 
 import argparse
+import fcntl
 import os
 import shutil
 import signal
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -18,6 +20,7 @@ from t2a.demo.state import State
 from t2a.errors import T2AError
 
 BUCKET = "t2a"
+LOCK = "demo.lock"
 
 
 def main() -> int:
@@ -31,12 +34,12 @@ def main() -> int:
     # A polite kill unwinds like Ctrl-C does, so that no service outlives the demo.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.getsignal(signal.SIGINT))
-    if options.fresh:
-        shutil.rmtree(options.folder, ignore_errors=True)
+    folder = options.folder.absolute()
     try:
-        report = run(
-            options.folder.absolute(), console, "synthetic" if options.quick else options.corpus, options.quick
-        )
+        with alone(folder):
+            if options.fresh:
+                empty(folder)
+            report = run(folder, console, "synthetic" if options.quick else options.corpus, options.quick)
     except T2AError as error:
         console.print(f"[bold red]error:[/] {error}", soft_wrap=True, markup=True, highlight=False)
         return error.exit_code
@@ -61,6 +64,34 @@ def run(folder: Path, console: Console, corpus: str, quick: bool) -> Path:
         from t2a.demo.stages import Demo
 
         return Demo(folder, f"s3://{BUCKET}", State(folder, console), corpus, quick).run()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of `folder` while the body runs; the system takes it back however this process ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise T2AError(
+                f"A demo is running in {folder} already (process {lock.read().strip() or 'unknown'}); wait for it, end "
+                "it, or name another --folder."
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def empty(folder: Path) -> None:
+    """Remove all that earlier demos have left in `folder`, but not our lock."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 def end_ray() -> None:

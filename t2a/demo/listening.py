@@ -12,7 +12,7 @@ import httpx
 
 from t2a.audio.io import decode, write
 from t2a.audio.transform import resample, to_channels
-from t2a.data.shards import read_rows
+from t2a.data.shards import read_manifest, read_rows
 from t2a.demo.services import free_ports
 from t2a.errors import T2AError
 
@@ -56,7 +56,9 @@ def reconstruct(model: str, corpus: str, folder: Path, count: int) -> list[dict[
 
     codec = Codec.from_pretrained(model)
     # Every n-th clip, as neighbours come out of one package and sound alike.
-    rows = list(islice(read_rows(corpus, "test"), 0, 12 * count, 12)) or list(islice(read_rows(corpus, "test"), count))
+    there = sum(shard.rows for shard in read_manifest(corpus).of("test"))
+    step = max(1, min(12, there // count))
+    rows = islice(read_rows(corpus, "test"), 0, step * count, step)
     made = []
     for index, row in enumerate(rows):
         wave, rate = decode(row["audio"]["bytes"])

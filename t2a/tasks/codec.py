@@ -60,6 +60,11 @@ class CodecTaskConfig(Config):
             raise ValueError("weights.l1 and weights.mel are both 0: nothing asks the codec to reconstruct")
         return self
 
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Names of the task's networks."""
+        return ("codec", "critic") if self.critic else ("codec",)
+
     def build(self) -> "CodecTask":
         """Return the task."""
         return CodecTask(self)

@@ -28,6 +28,11 @@ class LMTaskConfig(Config):
     text: TextEncoderConfig = MiniLMConfig()
     codec: str  # a codec's folder or run: local, s3:// or models:/
 
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Names of the task's networks."""
+        return ("lm",)
+
     def build(self) -> "LMTask":
         """Make the task, or raise `ConfigError` when its parts do not fit each other."""
         return LMTask(self)

@@ -1,5 +1,6 @@
 """A notice board between the workers of a run and its driver."""
 
+import asyncio
 from typing import Any, NamedTuple
 
 import ray
@@ -17,23 +18,33 @@ class Notice(NamedTuple):
 
 
 class Board:
-    """Holds one notice; the actor that `hang` starts."""
+    """Holds one notice, and whether the run should end; the actor that `hang` starts."""
 
     def __init__(self, step: int):
         self.notice = Notice(step, {}, None)
+        self.over = asyncio.Event()
 
-    def tell(self, step: int, metrics: dict[str, float]) -> None:
+    async def tell(self, step: int, metrics: dict[str, float]) -> None:
         self.notice = self.notice._replace(step=step, metrics=metrics)
 
-    def fail(self, error: T2AError) -> None:
+    async def fail(self, error: T2AError) -> None:
         self.notice = self.notice._replace(failure=error)
 
-    def read(self) -> Notice:
+    async def read(self) -> Notice:
         return self.notice
+
+    async def end(self) -> None:
+        """Ask the workers to save a checkpoint and leave."""
+        self.over.set()
+
+    async def asked(self) -> None:
+        """Answer as soon as the run should end."""
+        await self.over.wait()
 
 
 def hang(name: str, step: int) -> Any:
     """Start a board beside the driver, where the loss of another machine does not take it away."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    actor = ray.remote(num_cpus=0)(Board).options(name=name, scheduling_strategy=here)
-    return actor.remote(step)
+    # Should its process be killed, another one answers: else the workers would take the silence for a request to end.
+    lasting = {"max_restarts": -1, "max_task_retries": -1}
+    return ray.remote(num_cpus=0)(Board).options(name=name, scheduling_strategy=here, **lasting).remote(step)

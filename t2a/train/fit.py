@@ -4,8 +4,6 @@ import functools
 import json
 import logging
 import os
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,10 +19,11 @@ from t2a import storage
 from t2a.config import dump, validate
 from t2a.data import pipeline
 from t2a.data.position import Position
-from t2a.errors import ConfigError, T2AError
+from t2a.errors import ConfigError, InterruptionError, T2AError
 from t2a.train.board import hang
 from t2a.train.checkpoint import newest_complete
 from t2a.train.display import shown
+from t2a.train.interrupt import interruptible
 from t2a.train.ready import check_ready
 from t2a.train.run import Run
 from t2a.train.track import RunHandle, end_run, start_run
@@ -47,7 +46,8 @@ def fit(run: Run, progress: bool = True) -> Result:
     """Train a run to its last step, from its newest checkpoint if it has one.
 
     Uses the Ray that is initialised, the one at RAY_ADDRESS, or a local one of its own. Raises `ConfigError`,
-    `DataError`, `StorageError` or `CheckpointError` before anything is started, or what ended the training.
+    `DataError`, `StorageError` or `CheckpointError` before anything is started, or what ended the training:
+    after Ctrl-C or SIGTERM an `InterruptionError`, as soon as a checkpoint is saved.
     """
     run = absolute(run)
     check_ready(run)
@@ -64,7 +64,7 @@ def fit(run: Run, progress: bool = True) -> Result:
             )
             _train(run, handle, found.step if found else 0, progress)
             status = "FINISHED"
-        except KeyboardInterrupt:
+        except (InterruptionError, KeyboardInterrupt):
             status = "KILLED"
             raise
         finally:
@@ -98,8 +98,8 @@ def _train(run: Run, handle: RunHandle | None, step: int, progress: bool) -> Non
         ),
     )
     try:
-        with shown(run, lambda: ray.get(board.read.remote(), timeout=5), progress), interruptible():
-            trainer.fit()
+        with shown(run, lambda: ray.get(board.read.remote(), timeout=5), progress):
+            interruptible(trainer.fit, lambda: _end(board))
         failure = ray.get(board.read.remote()).failure
     except ray.train.TrainingFailedError as error:
         newest = newest_complete(run.folder)
@@ -114,21 +114,9 @@ def _train(run: Run, handle: RunHandle | None, step: int, progress: bool) -> Non
         raise failure
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let Ctrl-C end the body as `KeyboardInterrupt`, as it does anywhere else.
-
-    Ray Train answers it with a handler of its own, which ends the run, leaves by `SystemExit` and stays in place.
-    """
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as left:
-        raise KeyboardInterrupt from left
-    finally:
-        if main:
-            signal.signal(signal.SIGINT, before)
+def _end(board: Any) -> None:
+    board.end.remote()
+    Console(stderr=True, soft_wrap=True).print("ending: a checkpoint is saved after this step; once more ends at once")
 
 
 def planned(plain: dict[str, Any]) -> "ray.data.Dataset":

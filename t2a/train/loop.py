@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from t2a.data.position import Position
-from t2a.errors import DataError, T2AError
+from t2a.errors import DataError, InterruptionError, T2AError
 from t2a.tasks.task import Task
 from t2a.train.averages import Averages
 from t2a.train.ema import Ema
@@ -62,6 +62,7 @@ class Loop:
 
     `engines` and `emas` have the task's network names as keys. `source` gives this rank's share of each global batch,
     `held_out` its evaluation batches (equally many on every rank). `progress(step, metrics)` is called at each log.
+    Once `asked` says on any rank that the run should end, all save after the step they are in, and leave.
 
     With accumulation a batch is cut into micro-batches, and a network descends when the task yields it for the last.
     """
@@ -78,19 +79,24 @@ class Loop:
         reporter: Listener,
         keeper: Keeper,
         progress: Progress = lambda step, metrics: None,
+        asked: Callable[[], bool] = lambda: False,
     ):
         self.run, self.task, self.engines, self.emas = run, task, engines, emas
         self.source, self.ranks = source, ranks
         self.held_out = [on_device(batch, ranks.device) for batch in held_out]
-        self.reporter, self.keeper, self.progress = reporter, keeper, progress
+        self.reporter, self.keeper, self.progress, self.asked = reporter, keeper, progress, asked
         self.averages = Averages()
         self.metrics: dict[str, float] = {}  # the newest value of each
         self._rows: list[tuple[int, list[str]]] = []  # (step, ids) since the last checkpoint, when they are logged
         self._suspects: list[str] = []  # rows of this rank behind a non-finite number in the last step
         self._unfit = False
+        self._leaving = False
 
     def train(self, start: int) -> dict[str, float]:
-        """Run the steps from `start` on and return the newest metrics. Raises `NonFiniteError`, `DataError`, ..."""
+        """Run the steps from `start` on and return the newest metrics.
+
+        Raises `NonFiniteError`, `DataError`, ..., and `InterruptionError` when asked to end.
+        """
         run = self.run
         for engine in self.engines.values():
             engine.train()
@@ -105,10 +111,12 @@ class Loop:
                 self._log(done)
             if run.eval and (done % run.eval.every == 0 or last):
                 self._evaluate(done)
-            if done % run.checkpoint.every == 0 or last:
+            if done % run.checkpoint.every == 0 or last or self._leaving:
                 self._agree(done)  # weights are worth keeping only if this step was fit on every rank
                 self.keeper.save(done, self.metrics, self._rows)
                 self._rows = []
+            if self._leaving and not last:
+                self._leave(done)
         return self.metrics
 
     def _take(self, step: int) -> Batch:
@@ -149,15 +157,24 @@ class Loop:
         self._unfit = bool(self._suspects) or not all(math.isfinite(norm) for norm in norms.values())
 
     def _agree(self, step: int, trouble: Exception | None = None) -> None:
-        """Find out whether any rank is in trouble, and how many checkpoints all have uploaded (collective)."""
+        """Find out whether any rank is in trouble or asked to end, and what all have uploaded (collective)."""
         trouble = trouble or self.keeper.failure
-        failed, unfit, missing = self.ranks.highest([trouble is not None, self._unfit, -self.keeper.uploaded])
+        told = [trouble is not None, self._unfit, -self.keeper.uploaded, self.asked()]
+        failed, unfit, missing, leaving = self.ranks.highest(told)
+        self._leaving = bool(leaving)
         if failed:
             self.ranks.settle(trouble)
         if unfit:
             self.keeper.finish()
             raise self._non_finite(step)
         self.keeper.complete(-missing)
+
+    def _leave(self, step: int) -> None:
+        self.keeper.finish()
+        raise InterruptionError(
+            f"{self.run.name} was asked to end after step {step} of {self.run.steps}; the same command goes on from "
+            f"{self.keeper.last}."
+        )
 
     def _non_finite(self, step: int) -> NonFiniteError:
         suspects = self.ranks.gather(self._suspects)

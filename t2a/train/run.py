@@ -1,5 +1,6 @@
 """The recipe of a training run: everything that `t2a train` needs to know, in one frozen value."""
 
+import difflib
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
@@ -81,6 +82,20 @@ class Run(Config):
             )
         if self.engine.kind == "plain" and self.workers > 1:
             raise ValueError(f"engine.kind plain has one worker, not {self.workers}; take deepspeed or set workers=1")
+        return self
+
+    @model_validator(mode="after")
+    def _optim_fits_networks(self) -> "Run":
+        names = self.task.networks
+        problems = [f"optim.{name} is missing, the task trains a network of this name" for name in names
+                    if name not in self.optim]  # fmt: skip
+        for name in self.optim:
+            if name not in names:
+                close = difflib.get_close_matches(name, names, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"one of: {', '.join(names)}"
+                problems.append(f"optim.{name}: the task has no network of this name ({hint})")
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
     @model_validator(mode="after")

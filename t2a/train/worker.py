@@ -37,11 +37,17 @@ class Outcome:
 
 
 def train(
-    run: Run, ranks: Ranks, rows: Callable[[], Any], reporter: Listener, progress: Progress = lambda step, metrics: None
+    run: Run,
+    ranks: Ranks,
+    rows: Callable[[], Any],
+    reporter: Listener,
+    progress: Progress = lambda step, metrics: None,
+    asked: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Train from the newest complete checkpoint to the last step; all ranks call it together.
 
-    `rows` gives this rank's part of the stream, see `t2a.data.batch.batches`. A `T2AError` is raised on all ranks.
+    `rows` gives this rank's part of the stream, see `t2a.data.batch.batches`; `asked` says when to save and leave
+    before the last step. A `T2AError` is raised on all ranks.
     """
     found = ranks.decide(lambda: _newest(run))
     start = found.step if found else 0
@@ -61,7 +67,8 @@ def train(
         position = found.position if found else Position()
         source = batches(rows(), run.data, run.batch_size // ranks.size, position)
         keeper = Checkpoints(run, task, engines, emas, source, ranks, scratch, found)
-        loop = Loop(run, task, engines, emas, source, _held_out(run, ranks), ranks, reporter, keeper, progress)
+        held = _held_out(run, ranks)
+        loop = Loop(run, task, engines, emas, source, held, ranks, reporter, keeper, progress, asked)
         metrics = loop.train(start)
         keeper.finish()
         source.close()
@@ -135,8 +142,13 @@ def work(settings: dict[str, Any]) -> None:
         if ranks.first:
             board.tell.remote(step, metrics)
 
+    end = board.asked.remote()
+
+    def asked() -> bool:
+        return ranks.first and bool(ray.wait([end], timeout=0)[0])
+
     try:
-        outcome = train(run, ranks, lambda: ray.train.get_dataset_shard("train"), reporter, progress)
+        outcome = train(run, ranks, lambda: ray.train.get_dataset_shard("train"), reporter, progress, asked)
     except T2AError as error:
         if ranks.first:
             ray.get(board.fail.remote(error))

@@ -91,6 +91,19 @@ def test_the_count_bounds_what_is_taken(home, tmp_path):
     assert sorted(r["id"] for r in everything(str(tmp_path / "out"))) == [f"home/{i:02d}.flac" for i in range(12)]
 
 
+def test_ten_clips_are_enough_to_train_on(home, tmp_path):
+    for path in sorted(home.iterdir())[20:]:
+        path.unlink()
+    manifest = prepare("folder", str(tmp_path / "out"), folder=home)
+    assert {shard.split: shard.rows for shard in manifest.shards} == {"train": 8, "valid": 1, "test": 1}
+
+
+def test_two_clips_are_not(home, tmp_path):
+    with pytest.raises(DataError, match="Only 2 recordings are usable"):
+        prepare("folder", str(tmp_path / "out"), folder=home, count=2)
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
 def test_an_old_corpus_survives_a_source_that_fails(home, tmp_path):
     uri = str(tmp_path / "out")
     prepare("folder", uri, folder=home)

@@ -24,18 +24,19 @@ CODEC = {
 }
 
 
-def audio_corpus(uri: str, rows: int = 48) -> str:
-    """Clips of 0.4 s with one tone each; a sixth of them is held out."""
+def audio_corpus(uri: str, rows: int = 48, broken: tuple[int, ...] = (), held_out: str = "valid") -> str:
+    """Clips of 0.4 s with one tone each; a sixth of them is `held_out`, and those of `broken` are no audio."""
 
     def clip(index: int) -> dict[str, Any]:
         time = np.arange(RATE * 2 // 5) / RATE
         wave = 0.3 * np.sin(2 * np.pi * (150 + 40 * index) * time)
         file = io.BytesIO()
         soundfile.write(file, wave, RATE, format="FLAC")
+        content = b"junk" if index in broken else file.getvalue()
         return {
-            "id": f"tone-{index}", "audio": {"bytes": file.getvalue(), "path": f"{index}.flac"}, "sample_rate": RATE,
+            "id": f"tone-{index}", "audio": {"bytes": content, "path": f"{index}.flac"}, "sample_rate": RATE,
             "channels": 1, "seconds": 0.4, "captions": [f"a tone of {150 + 40 * index} hertz"], "source": "made",
-            "licence": "CC0-1.0", "split": "valid" if index % 6 == 5 else "train",
+            "licence": "CC0-1.0", "split": held_out if index % 6 == 5 else "train",
         }  # fmt: skip
 
     write_shards((clip(index) for index in range(rows)), uri, bounds=ShardBounds(group_rows=5))
@@ -60,6 +61,14 @@ def codes_corpus(uri: str, rows: int = 48) -> str:
 
 def untrained_codec(folder: Path) -> str:
     Codec(CodecConfig.model_validate(CODEC)).save_pretrained(folder)
+    return str(folder)
+
+
+def untrained_lm(folder: Path, codec: str) -> str:
+    """A language model as a run exports it, with a copy of its codec."""
+    task = lm_run("out", "corpus", codec, {"kind": "minilm"}).task.build()
+    folder.mkdir(parents=True)
+    task.export({"lm": task.networks()["lm"].state_dict()}, folder)
     return str(folder)
 
 

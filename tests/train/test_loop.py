@@ -5,14 +5,14 @@ import torch
 
 from t2a.data.batch import batches
 from t2a.data.position import Position
-from t2a.errors import DataError
+from t2a.errors import DataError, InterruptionError
 from t2a.train.ema import Ema
 from t2a.train.loop import Loop, NonFiniteError, split
 from t2a.train.optim import Cosine, OptimConfig
 from t2a.train.plain import PlainEngine
 from t2a.train.protocol import EngineConfig
 from t2a.train.ranks import Ranks
-from t2a.train.run import EvalConfig
+from t2a.train.run import CheckpointConfig, EvalConfig
 from tests.train.toys import Recorder, ToyConfig, batch, blocks, toy_run
 
 
@@ -34,7 +34,7 @@ class Keeper:
         pass
 
 
-def loop(tmp_path, held_out=(), last=None, **changes) -> Loop:
+def loop(tmp_path, held_out=(), last=None, asked=lambda: False, **changes) -> Loop:
     run = toy_run(tmp_path, **changes)
     task = run.task.build()
     torch.manual_seed(0)
@@ -42,7 +42,7 @@ def loop(tmp_path, held_out=(), last=None, **changes) -> Loop:
     engines = {n: PlainEngine(net, run.optim[n], run.engine, ranks.device) for n, net in task.networks().items()}
     emas = {name: Ema(engine, run.engine.ema) for name, engine in engines.items()}
     source = batches(blocks(0, 1, last=last), run.data, run.batch_size, Position())
-    return Loop(run, task, engines, emas, source, list(held_out), ranks, Recorder(), Keeper())
+    return Loop(run, task, engines, emas, source, list(held_out), ranks, Recorder(), Keeper(), asked=asked)
 
 
 def weights(made: Loop) -> torch.Tensor:
@@ -131,3 +131,18 @@ def test_a_stream_that_ends_early_and_a_failed_upload_are_raised(tmp_path) -> No
     made.keeper.failure = OSError("disk full")
     with pytest.raises(OSError, match="disk full"):
         made.train(0)
+
+
+def test_asked_to_end_it_saves_after_the_step_and_says_where_to_go_on(tmp_path) -> None:
+    made = loop(tmp_path, asked=lambda: made.source.position.cursor >= 3, checkpoint=CheckpointConfig(every=5))
+    with pytest.raises(InterruptionError, match=r"after step 3 of 6; .* goes on from somewhere/step_00000003") as told:
+        made.train(0)
+    assert [step for step, _ in made.keeper.saved] == [3]
+    assert made.source.position.cursor == 3
+    assert told.value.exit_code not in (0, 1, 2)
+
+
+def test_asked_to_end_in_its_last_step_it_is_finished(tmp_path) -> None:
+    made = loop(tmp_path, asked=lambda: made.source.position.cursor >= 6)
+    made.train(0)
+    assert [step for step, _ in made.keeper.saved] == [2, 4, 6]

@@ -6,7 +6,7 @@ from t2a.config import dump, validate
 from t2a.errors import ConfigError
 from t2a.train.fit import absolute
 from t2a.train.run import Run
-from tests.train.small import codec_run, lm_run
+from tests.train.small import codec_run, lm_run, untrained_codec
 
 
 def test_it_survives_json_and_yaml() -> None:
@@ -33,6 +33,24 @@ def test_a_task_is_not_trained_on_what_it_cannot_read() -> None:
         codec_run("out", "corpus", data=codes)
     with pytest.raises(ConfigError, match=r"data.codebooks is 4, but task.model.codebooks is 2"):
         lm_run("out", "corpus", "codec", {"kind": "minilm"}, data=codes | {"codebooks": 4})
+
+
+def test_every_wrong_network_is_told_at_once() -> None:
+    with pytest.raises(ConfigError) as told:
+        codec_run("out", "corpus", optim={"codec": {"lr": 1e-3}, "critc": {"lr": 1e-3}})
+    assert "optim.critic is missing" in str(told.value)
+    assert "optim.critc: the task has no network of this name (did you mean critic?)" in str(told.value)
+
+
+@pytest.mark.parametrize("critic", [True, False])
+def test_the_networks_of_a_task_are_known_before_it_is_built(critic: bool, tmp_path) -> None:
+    codec = codec_run("out", "corpus")
+    if not critic:
+        task = codec.task.model_dump() | {"critic": None, "weights": {"adv": 0, "feat": 0}}
+        codec = codec_run("out", "corpus", task=task, optim={"codec": {}})
+    lm = lm_run("out", "corpus", untrained_codec(tmp_path / "codec"), {"kind": "minilm"})
+    for task in (codec.task, lm.task):
+        assert list(task.networks) == list(task.build().networks())
 
 
 def test_a_name_that_is_no_folder_is_refused() -> None:

@@ -97,6 +97,10 @@ class ToyConfig(Config):
     poison: tuple[str, ...] = ()
     noise: float = 0.0
 
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return ("codec",) if self.alone else ("codec", "critic")
+
     def build(self) -> Toy:
         return Toy(self.alone, poison=self.poison, noise=self.noise)
 
@@ -107,14 +111,15 @@ class ToyRun(Run):
 
 def toy_run(out: Path | str, **changes: Any) -> ToyRun:
     """A run of 6 steps that saves every 2."""
+    task = changes.get("task", ToyConfig())
     settings: dict[str, Any] = {
         "name": "toy",
+        "task": task,
         "out": str(out),
         "steps": 6,
         "batch_size": ROWS,
-        "task": ToyConfig(),
         "data": CodesConfig(uri="nowhere", codebooks=1, crop_frames=7),
-        "optim": {name: OptimConfig(lr=0.01, eps=1e-4, weight_decay=0.5) for name in ("codec", "critic")},
+        "optim": {name: OptimConfig(lr=0.01, eps=1e-4, weight_decay=0.5) for name in task.networks},
         "engine": EngineConfig(kind="plain", ema=0.8),
         "checkpoint": CheckpointConfig(every=2, keep=2),
         "eval": None,

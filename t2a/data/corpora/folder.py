@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from t2a.audio.io import decode
-from t2a.data.clips import Sound, split_of
+from t2a.data.clips import Sound
 from t2a.data.corpora.request import Request
 from t2a.data.schema import Split
 from t2a.data.skips import Skips
@@ -85,7 +85,8 @@ def _sound(root: Path, name: str, entry: Entry) -> Sound:
         captions=entry.captions,
         source=root.name,
         licence=entry.licence or "unknown",
-        split=entry.split or split_of(name),
+        split=entry.split,
+        drawn_by=name,
         extra={"category": entry.category},
     )
 

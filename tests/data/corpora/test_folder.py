@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from t2a.audio.io import encode_wav
-from t2a.data.clips import split_of
 from t2a.data.corpora.folder import sounds
 from t2a.data.corpora.request import Request
 from t2a.errors import ConfigError, DataError
@@ -49,7 +48,7 @@ def test_a_csv_describes_files(home):
     }  # fmt: skip
     a = found["a.wav"]
     assert (a.source, a.licence, a.split, a.extra) == ("my sounds", "CC0", "valid", {"category": "animals"})
-    assert found["b.wav"].split == split_of("b.wav")
+    assert (found["b.wav"].split, found["b.wav"].drawn_by) == (None, "b.wav")
     assert a.read()[0].shape == (1, 800)
     assert skips.counts == {}
 
