@@ -104,7 +104,7 @@ class Conv1d(NormedWeight):
     ) -> None:
         super().__init__((out_channels, in_channels, kernel_size), out_channels, in_channels * kernel_size, norm)
         self.stride, self.dilation, self.causal, self.pad_mode = stride, dilation, causal, pad_mode
-        self.padding = (kernel_size - 1) * dilation + 1 - stride
+        self.kernel_size, self.padding = kernel_size, (kernel_size - 1) * dilation + 1 - stride
 
     def forward(self, x: Tensor) -> Tensor:
         return self.convolve(x, *self.margins(x.shape[-1]))
