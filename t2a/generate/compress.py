@@ -1,8 +1,8 @@
 """Audio files to compressed files and back, in memory that does not grow with their length.
 
-A clip is coded in chunks of 10 s. Each is computed together with as much of its neighbours on both sides as the codec's
-convolutions see, and half a second more for LSTMs to settle, which is then cut away, in coding as in decoding; only what
-an LSTM (or a norm over time) remembers from further away is lost at a seam. No sample is coded twice.
+A clip is coded in chunks of 10 s. Each is computed together with as much of its neighbours on both sides as the
+codec's convolutions see, and half a second more for LSTMs to settle, which is then cut away, in coding as in decoding;
+only what an LSTM (or a norm over time) remembers from further away is lost at a seam. No sample is coded twice.
 """
 
 import hashlib

@@ -36,7 +36,9 @@ class StreamingEncoder:
         """Take the next samples [B, C, n], n >= 0, and return the codes [B, K, l] that are complete."""
         shape = ("B" if self._batch is None else self._batch, self._codec.channels)
         if wave.ndim != 3 or wave.shape[1] != shape[1] or self._batch not in (None, len(wave)):
-            raise ValueError(f"a piece has the shape {list(wave.shape)}; this stream takes [{shape[0]}, {shape[1]}, n].")
+            raise ValueError(
+                f"a piece has the shape {list(wave.shape)}; this stream takes [{shape[0]}, {shape[1]}, n]."
+            )
         self._batch = len(wave)
         return self._next(wave, False)
 

@@ -8,7 +8,6 @@ those of the layer for the whole signal, up to rounding. A stage holds the state
 from collections.abc import Sequence
 from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
 from t2a.nn.channels_last import join

@@ -1,19 +1,20 @@
-"""The codec against its peers on one thread, and what a training step costs: `pytest tests/benchmarks/test_codec.py`."""
+"""The codec against its peers on one thread, and what a training step costs: `pytest tests/benchmarks -k codec`."""
 
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from t2a.audio import torchaudio_backend  # noqa: F401  makes torchaudio importable for the peers
 from t2a.metrics.signal import si_snr
 from t2a.models.codec import Codec, CodecConfig
 from t2a.nn.quantize import QuantizerConfig
 from t2a.tasks.codec import CodecTask, CodecTaskConfig
+from t2a.train.optim import OptimConfig, adamw
 
 SECONDS, ROUNDS = 4, 7
 CONFIGS = {
@@ -156,7 +157,7 @@ def test_a_training_step_of_real_size(benchmark):
     torch.manual_seed(0)
     task = CodecTask(CodecTaskConfig())
     nets = {name: net.train() for name, net in task.networks().items()}
-    optimizers = {name: torch.optim.Adam(net.parameters(), 3e-4, (0.5, 0.9)) for name, net in nets.items()}
+    optimizers = {name: adamw(OptimConfig(betas=(0.5, 0.9)), net) for name, net in nets.items()}
     batch = {"audio": 0.1 * torch.randn(2, 1, 16000), "length": torch.tensor([16000, 16000])}
     with torch.no_grad():
         nets["codec"](batch["audio"])  # k-means belongs to no step
@@ -165,36 +166,41 @@ def test_a_training_step_of_real_size(benchmark):
     def step() -> None:
         clock.begin()
         for name, loss, _ in task.losses(nets, batch, 0):
-            clock.lap(f"losses up to the turn of the {name}")
+            clock.lap("gradients of the losses")
             optimizers[name].zero_grad()
             loss.backward()
             clock.lap(f"backward of the {name}")
             optimizers[name].step()
             clock.lap(f"optimizer of the {name}")
 
-    step()
+    with FlopCounterMode(display=False) as counter:
+        step()
+    flops = counter.get_total_flops() / 1e9
     clock.laps.clear()
     benchmark.pedantic(step, rounds=5)
-    parts = {name: statistics.median(took) for name, took in clock.laps.items()}
-    whole = statistics.median(map(sum, zip(*clock.laps.values(), strict=True)))
-    benchmark.extra_info |= {"CPU-seconds": whole, "parts": parts}
+    parts = {name: sum(took) / 5 for name, took in clock.laps.items()}
+    whole = sum(parts.values())
+    benchmark.extra_info |= {"CPU-seconds": whole, "parts": parts, "GFLOP but for the LSTMs": flops}
     print(f"\n{whole:.2f} CPU-s a step: " + ", ".join(f"{name} {took:.2f}" for name, took in parts.items()))
+    left, right = torch.randn(2, 1024, 1024)
+    product = statistics.median(seconds(lambda: left @ right) for _ in range(20))
+    print(f"{flops:.0f} GFLOP but for the LSTMs; a matrix product of 1024 runs at {2 * 1.024**3 / product:.0f} GFLOP/s")
 
 
 class Clock:
-    """CPU-seconds between laps; a network's forward pass and the mel loss are laps of their own."""
+    """CPU-seconds of each part of a step; forward passes are parts of their own."""
 
     def __init__(self, task: CodecTask, nets: dict[str, nn.Module]) -> None:
         self.laps: dict[str, list[float]] = {}
         self.begin()
         for name, module in {**nets, "mel loss": task.mel}.items():
-            module.register_forward_pre_hook(lambda *_: self.lap("losses and their gradients"))
+            module.register_forward_pre_hook(lambda *_: self.lap("gradients of the losses"))
             module.register_forward_hook(lambda *_, name=name: self.lap(f"forward of the {name}"))
 
     def begin(self) -> None:
-        self.last, self.step = time.process_time(), {}
+        self.last = time.process_time()
 
-    def lap(self, name: str) -> Any:
+    def lap(self, name: str) -> None:
         now = time.process_time()
         self.laps.setdefault(name, []).append(now - self.last)
         self.last = now

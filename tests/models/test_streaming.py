@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from t2a.models.codec import Codec, CodecConfig
-from t2a.models.streaming import StreamingDecoder, StreamingEncoder, context_frames
+from t2a.models.streaming import StreamingDecoder, StreamingEncoder
 from t2a.nn.quantize import QuantizerConfig
 
 
@@ -18,7 +20,7 @@ def codec(**changes) -> Codec:
 def pieces(x: Tensor, cuts: list[int]) -> list[Tensor]:
     """Cut in time; the places may repeat, which gives empty pieces."""
     places = [0, *sorted(min(cut, x.shape[-1]) for cut in cuts), x.shape[-1]]
-    return [x[..., a:b] for a, b in zip(places, places[1:], strict=False)]
+    return [x[..., a:b] for a, b in itertools.pairwise(places)]
 
 
 def streamed(stream: StreamingEncoder | StreamingDecoder, parts: list[Tensor]) -> Tensor:

@@ -24,7 +24,9 @@ def in_windows(model: Codec, wave: Tensor, frames: int, context: int) -> tuple[T
             first = lead // model.hop
             latents.append(model.encoder(torch.from_numpy(part)[None])[..., first : first - (-keep // model.hop)])
         for part, lead, keep in windows([whole[0].numpy()], frames, context):
-            decoded.append(model.decoder(torch.from_numpy(part)[None])[..., lead * model.hop :][..., : keep * model.hop])
+            decoded.append(
+                model.decoder(torch.from_numpy(part)[None])[..., lead * model.hop :][..., : keep * model.hop]
+            )
     return torch.cat(latents, -1), torch.cat(decoded, -1)
 
 
