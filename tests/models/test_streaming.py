@@ -39,7 +39,7 @@ CONFIGS = {
 }
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     changes=st.fixed_dictionaries(CONFIGS),
     samples=st.one_of(st.integers(1, 40), st.integers(41, 400)),
