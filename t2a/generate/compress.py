@@ -1,14 +1,14 @@
 """Audio files to compressed files and back, in memory that does not grow with their length.
 
-A clip is coded in chunks of 10 s. Each is computed together with half a second of its neighbours on both sides, which
-is then cut away, in coding as in decoding; convolutions see across a seam what they would see in the whole clip, and
-only what an LSTM (or a norm over time) remembers from further away is lost there. No sample is coded twice.
+A clip is coded in chunks of 10 s. Each is computed together with as much of its neighbours on both sides as the
+codec's convolutions see, and half a second more for LSTMs to settle, which is then cut away, in coding as in decoding;
+only what an LSTM (or a norm over time) remembers from further away is lost at a seam. No sample is coded twice.
 """
 
 import hashlib
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,11 +24,13 @@ from t2a.errors import CheckpointError, ConfigError, DataError, StorageError
 from t2a.generate import container
 from t2a.generate.container import Header
 from t2a.models.codec import Codec
+from t2a.models.streaming import context_frames
+from t2a.models.windows import windows
 
 Progress = Callable[[int, int], None]
 Wave = NDArray[np.float32]
 
-CHUNK_SECONDS, CONTEXT_SECONDS = 10.0, 0.5
+CHUNK_SECONDS = 10.0
 
 
 def compress(
@@ -45,7 +47,7 @@ def compress(
     info = probe(source)
     if info.channels % codec.channels:
         raise DataError(f"{source} has {info.channels} channels, the codec {model} takes {codec.channels} at a time.")
-    chunk, context = (round(s * codec.frame_rate) for s in (CHUNK_SECONDS, CONTEXT_SECONDS))
+    chunk, context = round(CHUNK_SECONDS * codec.frame_rate), context_frames(codec)
     expected = max(1, math.ceil(info.frames * codec.sample_rate / info.rate / (chunk * codec.hop)))
     chunks, length = [], 0
     for window, lead, keep in windows(samples(source, codec.sample_rate), chunk * codec.hop, context * codec.hop):
@@ -87,7 +89,7 @@ def decompress(
     codec = Codec.from_pretrained(where)
     if fingerprint(codec) != header.fingerprint:
         raise CheckpointError(f"{source} was compressed by another codec than {where}; give the model {header.model}.")
-    context = round(CONTEXT_SECONDS * codec.frame_rate)
+    context = context_frames(codec)
     codes = torch.from_numpy(np.concatenate(chunks, -1))
     spans = header.spans()
     with new_audio_file(Path(out), header.sample_rate, header.streams * codec.channels) as file:
@@ -125,26 +127,6 @@ def samples(source: str | Path, rate: int) -> Iterator[Wave]:
             raise DataError(f"{source} cannot be read to its end ({error.error_string}); convert it again.") from error
         if resampler is not None:
             yield resampler.resample_chunk(np.zeros((0, file.channels), np.float32), last=True).T
-
-
-def windows(pieces: Iterable[Wave], size: int, context: int) -> Iterator[tuple[Wave, int, int]]:
-    """Cut a wave that comes in pieces [C, n] into consecutive parts of `size`; the last may be shorter.
-
-    Yields (part with up to `context` samples before and after it, samples before it, samples of the part).
-    """
-    buffer: Wave | None = None
-    lead = 0
-    for piece in pieces:
-        buffer = piece if buffer is None else np.concatenate([buffer, piece], 1)
-        while buffer.shape[1] >= lead + size + context:
-            yield np.ascontiguousarray(buffer[:, : lead + size + context]), lead, size
-            passed = lead + size - min(context, lead + size)
-            buffer, lead = buffer[:, passed:], lead + size - passed
-    while buffer is not None and buffer.shape[1] > lead:
-        keep = min(size, buffer.shape[1] - lead)
-        yield np.ascontiguousarray(buffer[:, : lead + keep + context]), lead, keep
-        passed = lead + keep - min(context, lead + keep)
-        buffer, lead = buffer[:, passed:], lead + keep - passed
 
 
 @contextmanager

@@ -27,9 +27,10 @@ def feature_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tenso
     ratios = []
     for real_layers, fake_layers in zip(real, fake, strict=True):
         for r, f in _float(real_layers, fake_layers):
-            constant = r.detach()
-            scale = constant.abs().flatten(1).mean(1).clamp_min(1e-8)
-            ratios.append(((constant - f).abs().flatten(1).mean(1) / scale).mean())
+            constant, within = r.detach(), tuple(range(1, r.ndim))
+            scale = constant.abs().mean(within).clamp_min(1e-8) * constant[0].numel()
+            # A sum's gradient is not laid out anew, as a mean's is: it keeps the memory layout of the features.
+            ratios.append(((constant - f).abs().sum(within) / scale).mean())
     return torch.stack(ratios).mean()
 
 

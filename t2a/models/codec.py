@@ -1,15 +1,17 @@
 """The neural codec: SEANet encoder and decoder around a residual quantizer (Défossez et al., EnCodec, 2022)."""
 
 import math
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Self
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from t2a.config import Config
 from t2a.models.pretrained import Pretrained
 from t2a.models.waves import check, check_shape
-from t2a.nn.conv import Conv1d, ConvTranspose1d, Norm, PadMode
+from t2a.nn.conv import Conv1d, ConvTranspose1d, Norm, NormedWeight, PadMode
 from t2a.nn.quantize import QuantizerConfig, ResidualQuantizer
 
 
@@ -117,6 +119,17 @@ class Codec(Pretrained):
         latents = self.quantizer.decode(codes)
         return self.decoder(latents.to(next(self.decoder.parameters()).dtype))[..., :length].float()
 
+    def fold(self) -> Self:
+        """Put weights in the place of their directions and lengths, for quicker inference; return the codec itself.
+
+        It still saves and loads under the same names, and cannot be trained any more.
+        """
+        for module in (self.encoder, self.decoder):
+            for conv in module.modules():
+                if isinstance(conv, NormedWeight):
+                    conv.fold()
+        return self
+
 
 class ResidualUnit(nn.Module):
     """x + conv(elu(conv(elu(x)))), [B, C, T] -> [B, C, T], half as wide in between."""
@@ -126,14 +139,22 @@ class ResidualUnit(nn.Module):
         self.block = nn.Sequential(
             nn.ELU(),
             Conv1d(width, width // 2, config.residual_kernel, dilation=dilation, **_common(config)),
-            nn.ELU(),
+            ELU(),
             Conv1d(width // 2, width, 1, **_common(config)),
         )
         conv = config.shortcut == "conv"
         self.shortcut = Conv1d(width, width, 1, **_common(config)) if conv else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.shortcut(x) + self.block(x)
+        y = self.block(x)
+        return y + self.shortcut(x) if torch.is_grad_enabled() else y.add_(self.shortcut(x))
+
+
+class ELU(nn.ELU):
+    """An ELU whose input nobody else needs: without gradients it is overwritten."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.elu(x, inplace=not torch.is_grad_enabled())
 
 
 class SkipLSTM(nn.Module):
@@ -154,10 +175,10 @@ def encoder(config: CodecConfig) -> nn.Sequential:
     layers: list[nn.Module] = [Conv1d(config.channels, width, config.kernel, **_common(config))]
     for ratio in reversed(config.ratios):
         layers += _residual_units(width, config)
-        layers += [nn.ELU(), Conv1d(width, 2 * width, 2 * ratio, stride=ratio, **_common(config))]
+        layers += [ELU(), Conv1d(width, 2 * width, 2 * ratio, stride=ratio, **_common(config))]
         width *= 2
     layers += [SkipLSTM(width, config.lstm_layers)] if config.lstm_layers else []
-    layers += [nn.ELU(), Conv1d(width, config.dimension, config.kernel, **_common(config))]
+    layers += [ELU(), Conv1d(width, config.dimension, config.kernel, **_common(config))]
     return nn.Sequential(*layers)
 
 
@@ -169,8 +190,8 @@ def decoder(config: CodecConfig) -> nn.Sequential:
     for ratio in config.ratios:
         up = ConvTranspose1d(width, width // 2, 2 * ratio, stride=ratio, causal=config.causal, norm=config.norm)
         width //= 2
-        layers += [nn.ELU(), up, *_residual_units(width, config)]
-    layers += [nn.ELU(), Conv1d(width, config.channels, config.kernel, **_common(config))]
+        layers += [ELU(), up, *_residual_units(width, config)]
+    layers += [ELU(), Conv1d(width, config.channels, config.kernel, **_common(config))]
     return nn.Sequential(*layers)
 
 

@@ -106,7 +106,8 @@ class STFTDiscriminator(nn.Module):
             flat, window = wave.float().flatten(0, 1), self.window.float()
             z = torch.stft(flat, self.n_fft, self.n_fft // 4, window=window, center=False, return_complex=True)
         z = z.unflatten(0, (batch, channels)).transpose(-1, -2)
-        return torch.cat([z.real, z.imag], 1).to(self.conv_post.bias.dtype)
+        # Channels side by side in memory, which the backward passes of few channels want most.
+        return torch.cat([z.real, z.imag], 1).to(self.conv_post.bias.dtype, memory_format=torch.channels_last)
 
 
 class Critic(nn.Module):

@@ -1,11 +1,13 @@
 """One-dimensional convolutions with exact lengths: `ceil(T / stride)` frames down, `L * stride` samples up."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from t2a.nn import channels_last
 
 Norm = Literal["weight", "layer", "time_group", "none"]
 PadMode = Literal["constant", "reflect", "replicate"]
@@ -39,12 +41,11 @@ class NormedWeight(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], out_channels: int, fan_in: float, norm: Norm) -> None:
         super().__init__()
+        self.folded = False
         bound = math.sqrt(3 / fan_in)
         weight = torch.empty(shape).uniform_(-bound, bound)
         if norm == "weight":
-            self.weight_g = nn.Parameter(
-                torch.linalg.vector_norm(weight, dim=tuple(range(1, len(shape))), keepdim=True)
-            )
+            self.weight_g = nn.Parameter(_length(weight))
             self.weight_v = nn.Parameter(weight)
         else:
             self.weight = nn.Parameter(weight)
@@ -56,6 +57,30 @@ class NormedWeight(nn.Module):
         if "weight" in self._parameters:
             return self.weight
         return torch._weight_norm(self.weight_v, self.weight_g, 0)
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Put the weight itself in the place of direction and length, for inference.
+
+        Saved and loaded it is still direction and length, so that a folded model and its original read each other.
+        """
+        if "weight_v" in self._parameters:
+            weight = self.kernel()
+            weight = channels_last.side_by_side(weight) if weight.ndim == 3 else weight
+            del self.weight_v, self.weight_g
+            self.weight, self.folded = nn.Parameter(weight, requires_grad=False), True
+
+    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.folded:
+            weight = destination.pop(f"{prefix}weight")
+            destination[f"{prefix}weight_g"], destination[f"{prefix}weight_v"] = _length(weight), weight
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        g, v = f"{prefix}weight_g", f"{prefix}weight_v"
+        if self.folded and g in state_dict and v in state_dict:
+            state_dict[f"{prefix}weight"] = torch._weight_norm(state_dict.pop(v), state_dict.pop(g), 0)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class Conv1d(NormedWeight):
@@ -79,17 +104,24 @@ class Conv1d(NormedWeight):
     ) -> None:
         super().__init__((out_channels, in_channels, kernel_size), out_channels, in_channels * kernel_size, norm)
         self.stride, self.dilation, self.causal, self.pad_mode = stride, dilation, causal, pad_mode
-        self.padding = (kernel_size - 1) * dilation + 1 - stride
+        self.kernel_size, self.padding = kernel_size, (kernel_size - 1) * dilation + 1 - stride
 
     def forward(self, x: Tensor) -> Tensor:
-        x = functional.conv1d(self.pad(x), self.kernel(), self.bias, self.stride, dilation=self.dilation)
-        return self.norm(x)
+        return self.convolve(x, *self.margins(x.shape[-1]))
 
-    def pad(self, x: Tensor) -> Tensor:
-        """Add the frames that make the output `ceil(T / stride)` long."""
-        missing = -x.shape[-1] % self.stride
+    def convolve(self, x: Tensor, left: int = 0, right: int = 0) -> Tensor:
+        """Convolve [B, C, T] with that many samples of padding."""
+        quick = channels_last.suits(x)
+        zeros = left if quick and left == right and self.pad_mode == "constant" else 0
+        if not zeros:
+            x = pad(x, left, right, self.pad_mode)
+        convolve = channels_last.conv1d if quick else functional.conv1d
+        return self.norm(convolve(x, self.kernel(), self.bias, self.stride, zeros, self.dilation))
+
+    def margins(self, samples: int) -> tuple[int, int]:
+        """Return the padding on both sides that makes the output of `samples` ceil(samples / stride) long."""
         right = 0 if self.causal else self.padding // 2
-        return pad(x, self.padding - right, right + missing, self.pad_mode)
+        return self.padding - right, right + -samples % self.stride
 
 
 class ConvTranspose1d(NormedWeight):
@@ -116,8 +148,13 @@ class ConvTranspose1d(NormedWeight):
     def forward(self, x: Tensor) -> Tensor:
         length = x.shape[-1] * self.stride
         # The norm comes before the cut: over time it would otherwise depend on the side that is cut.
-        x = self.norm(functional.conv_transpose1d(x, self.kernel(), self.bias, self.stride))
-        return x[..., self.cut : self.cut + length]
+        return self.norm(self.spread(x, self.bias))[..., self.cut : self.cut + length]
+
+    def spread(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """Return all that [B, C, L] gives rise to, [B, C', (L - 1) * stride + kernel_size]."""
+        quick = channels_last.suits(x) and self.surplus % self.stride == 0
+        convolve = channels_last.conv_transpose1d if quick else functional.conv_transpose1d
+        return convolve(x, self.kernel(), bias, self.stride)
 
 
 def pad(x: Tensor, left: int, right: int, mode: PadMode) -> Tensor:
@@ -125,7 +162,12 @@ def pad(x: Tensor, left: int, right: int, mode: PadMode) -> Tensor:
     if left == right == 0:
         return x
     lacking = max(left, right) - x.shape[-1] + 1
-    if mode != "reflect" or lacking <= 0:
-        return functional.pad(x, (left, right), mode)
-    x = functional.pad(functional.pad(x, (0, lacking)), (left, right), mode)
-    return x[..., : x.shape[-1] - lacking]
+    if mode == "reflect" and lacking > 0:
+        return pad(functional.pad(x, (0, lacking)), left, right, mode)[..., :-lacking]
+    if channels_last.suits(x):
+        return channels_last.pad(x, left, right, mode)
+    return functional.pad(x, (left, right), mode)
+
+
+def _length(weight: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(weight, dim=tuple(range(1, weight.ndim)), keepdim=True)

@@ -6,8 +6,7 @@ import soundfile
 import torch
 
 from t2a.errors import CheckpointError, ConfigError, DataError, StorageError
-from t2a.generate import compress as module
-from t2a.generate.compress import compress, decompress, windows
+from t2a.generate.compress import compress, decompress
 from t2a.models.codec import Codec, CodecConfig
 from t2a.nn.quantize import QuantizerConfig
 
@@ -127,28 +126,3 @@ def test_a_place_that_cannot_be_written_and_a_foreign_suffix_are_said(model, tmp
         decompress(tmp_path / "x", tmp_path / "out.xyz")
     with pytest.raises(StorageError, match="Cannot write"):
         decompress(tmp_path / "x", tmp_path / "nowhere" / "out.wav")
-
-
-def test_windows_are_the_same_however_the_wave_is_cut():
-    wave = np.arange(103, dtype=np.float32)[None]
-
-    def cut(step: int) -> list:
-        pieces = (wave[:, i : i + step] for i in range(0, 103, step))
-        return [(w.tolist(), lead, keep) for w, lead, keep in windows(pieces, 20, 6)]
-
-    expected = [(wave[:, max(0, s - 6) : s + 26].tolist(), min(s, 6), min(20, 103 - s)) for s in range(0, 103, 20)]
-    for step in (1, 7, 20, 50, 103):
-        assert cut(step) == expected
-
-
-def test_memory_is_bounded():
-    longest = 0
-
-    def pieces():
-        for _ in range(200):
-            yield np.zeros((1, 1000), np.float32)
-
-    for window, _, _ in windows(pieces(), 5000, 500):
-        longest = max(longest, window.base.nbytes if window.base is not None else window.nbytes)
-    assert longest <= 4 * (5000 + 2 * 500 + 1000)
-    assert module.CHUNK_SECONDS * 4 > module.CONTEXT_SECONDS

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch._dynamo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -161,3 +162,63 @@ def test_any_number_of_codebooks_decodes():
 def test_a_config_without_strides_is_refused():
     with pytest.raises(ValidationError, match="ratios"):
         config(ratios=())
+
+
+KINDS = [{}, {"causal": True, "pad_mode": "reflect", "shortcut": "conv", "norm": "layer"}, {"channels": 2}]
+
+
+@pytest.mark.parametrize("changes", [*KINDS, {"norm": "time_group"}, {"residual_units": 3, "pad_mode": "replicate"}])
+@pytest.mark.parametrize("samples", [1, 39, 4003])
+def test_inference_is_what_training_computes(changes, samples):
+    """Without gradients the layers take other ways, and weights are folded."""
+    model = codec(**changes).double()
+    wave = torch.randn(2, model.channels, samples, dtype=torch.float64)
+    latents = model.encoder(wave)
+    audio = model.decoder(latents)
+    with torch.no_grad():
+        for quick in (model, model.fold()):
+            torch.testing.assert_close(quick.encoder(wave), latents)
+            torch.testing.assert_close(quick.decoder(latents), audio)
+
+
+def test_inference_changes_neither_wave_nor_codes():
+    model = codec().fold()
+    wave = torch.randn(1, 1, 400)
+    before = wave.clone()
+    with torch.inference_mode():
+        codes = model.encode(wave)
+        kept = codes.clone()
+        model.decode(codes)
+    assert torch.equal(wave, before)
+    assert torch.equal(codes, kept)
+
+
+def test_a_folded_codec_and_its_original_read_each_other(tmp_path):
+    model = codec()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.mul_(1.3 if name.endswith("weight_v") else 0.8)
+    folded = codec().fold()
+    folded.load_state_dict(model.state_dict())
+    folded.save_pretrained(tmp_path / "codec")
+    again = Codec.from_pretrained(tmp_path / "codec")
+    assert folded.state_dict().keys() == again.state_dict().keys() == model.state_dict().keys()
+    assert sum(p.numel() for p in folded.parameters()) < sum(p.numel() for p in model.parameters())
+    latents = torch.randn(1, 8, 20)
+    expected = model.decoder(latents)
+    for read in (folded, again, again.fold()):
+        torch.testing.assert_close(read.decoder(latents), expected)
+
+
+@pytest.mark.parametrize("fold", [False, True])
+@pytest.mark.parametrize("changes", KINDS[:2])
+def test_a_codec_compiles_in_one_piece(changes, fold):
+    """LSTMs want `allow_rnn`, which torch calls experimental."""
+    torch._dynamo.reset()
+    model = codec(**changes).fold() if fold else codec(**changes)
+    wave = torch.randn(1, 1, 403)
+    with torch.inference_mode(), torch._dynamo.config.patch(allow_rnn=True):
+        codes = torch.compile(model.encode, fullgraph=True, backend="eager")(wave)
+        audio = torch.compile(model.decode, fullgraph=True, backend="eager")(codes)
+        assert torch.equal(codes, model.encode(wave))
+        torch.testing.assert_close(audio, model.decode(codes))

@@ -1,0 +1,82 @@
+"""Convolutions for inference on a CPU: the values of a frame lie side by side in memory.
+
+Tensors are [B, C, T] as everywhere, with the strides of [B, T, C]. oneDNN then needs no copies into its own layout, and
+a transposed convolution is a matrix product whose result already lies in order. Weights may have any strides; those of
+`side_by_side` are read without a copy.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def suits(x: Tensor) -> bool:
+    """Tell whether these functions are the quick ones for x: on a CPU, without gradients."""
+    return x.device.type == "cpu" and not torch.is_grad_enabled()
+
+
+def side_by_side(x: Tensor) -> Tensor:
+    """Return [A, B, C] with the memory of [A, C, B]; a copy only where it must be."""
+    return x.transpose(1, 2).contiguous().transpose(1, 2)
+
+
+def join(parts: list[Tensor]) -> Tensor:
+    """Concatenate [B, C, T] in time."""
+    return torch.cat([part.transpose(1, 2) for part in parts], 1).transpose(1, 2)
+
+
+def pad(x: Tensor, left: int, right: int, mode: str) -> Tensor:
+    """Pad [B, C, T]; where the mode is "reflect", T is greater than both."""
+    if mode == "constant":
+        return functional.pad(x.transpose(1, 2), (0, 0, left, right)).transpose(1, 2)
+    reach = max(left, right) + 1
+    start, end = x[..., :reach], x[..., -reach:]
+    start = functional.pad(start, (left, 0), mode)[..., :left]
+    end = functional.pad(end, (0, right), mode)[..., end.shape[-1] :]
+    return join([start, x, end])
+
+
+def conv1d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, dilation: int) -> Tensor:
+    """Convolve [B, C, T], with zeros on both sides, by whatever is quickest for the shapes."""
+    outputs, channels, size = weight.shape
+    if size * stride == 1:
+        return functional.linear(x.transpose(1, 2), weight.squeeze(2), bias).transpose(1, 2)
+    if outputs < 8 and stride == 1:
+        return _few_outputs(x, weight, bias, padding, dilation)
+    frames = (x.shape[-1] + 2 * padding - (size - 1) * dilation - 1) // stride + 1
+    # oneDNN reorders the weight at every call, which takes longer than the convolution when there are few frames;
+    # a first layer's few channels fill none of its registers.
+    if frames < outputs or channels * size < 64:
+        rows = functional.pad(x.transpose(1, 2), (0, 0, padding, padding))
+        windows = rows.unfold(1, (size - 1) * dilation + 1, stride)[..., ::dilation].transpose(2, 3).flatten(2)
+        return functional.linear(windows, weight.transpose(1, 2).flatten(1), bias).transpose(1, 2)
+    x, weight = side_by_side(x).unsqueeze(2), side_by_side(weight).unsqueeze(2)
+    return functional.conv2d(x, weight, bias, (1, stride), (0, padding), (1, dilation)).squeeze(2)
+
+
+def _few_outputs(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, dilation: int) -> Tensor:
+    """Take each tap's product with the whole signal, then add them up shifted, which costs next to nothing."""
+    outputs, _, size = weight.shape
+    products = functional.linear(x.transpose(1, 2), weight.permute(2, 0, 1).flatten(0, 1)).transpose(1, 2)
+    products = functional.pad(products, (padding, padding)).unflatten(1, (size, outputs))
+    frames = products.shape[-1] - (size - 1) * dilation
+    y = sum(products[:, tap, :, tap * dilation :][..., :frames] for tap in range(size))
+    return y if bias is None else y + bias[:, None]
+
+
+def conv_transpose1d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
+    """Convolve [B, C, L] -> [B, C', (L - 1) stride + kernel], transposed; `stride` divides the kernel.
+
+    The kernel has kernel / stride taps of `stride` samples: what comes out at frame l is the sum over taps j of
+    x[l - j] times the matrix [C, stride C'] of tap j.
+    """
+    taps = weight.shape[2] // stride
+    matrices = weight.transpose(1, 2).unflatten(1, (taps, stride)).flatten(2)
+    rows = functional.pad(x.transpose(1, 2), (0, 0, taps - 1, taps - 1))
+    frames = rows.shape[1] - taps + 1
+    y = rows.new_zeros(()) if bias is None else bias.repeat(stride)
+    for tap in range(taps):
+        start = taps - 1 - tap
+        part = rows[:, start : start + frames]
+        y = torch.baddbmm(y, part, matrices[:, tap].expand(len(part), -1, -1))
+    return y.unflatten(2, (stride, -1)).flatten(1, 2).transpose(1, 2)
