@@ -87,7 +87,8 @@ class ResidualQuantizer(Uncast):
                 codes.append(code)
             if self.training:
                 self.updates += 1
-            latents = frames + (chosen - frames).detach()
+            # Exactly the codes' sum where no gradient goes through: a norm may blow up what rounding adds.
+            latents = frames + (chosen - frames).detach() if torch.is_grad_enabled() else chosen
         batch, length = x.shape[0], x.shape[-1]
         return Quantized(
             latents.unflatten(0, (batch, length)).transpose(1, 2).to(x.dtype),
