@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from t2a.cli.prepare import app as prepare_app
-from t2a.errors import ConfigError, T2AError
+from t2a.errors import ConfigError, DataError, T2AError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -64,7 +64,9 @@ def tune(
 @app.command()
 def evaluate(
     model: ModelArgument,
-    corpus: Annotated[str, typer.Argument(help="The corpus: clips for a codec, codes for a language model.")],
+    corpus: Annotated[
+        str, typer.Argument(help="The corpus: clips for a codec, codes for a language or entropy model.")
+    ],
     split: Annotated[str, typer.Option(help="Which split to measure on.")] = "test",
     rows: Annotated[int, typer.Option(help="How many clips at most.", min=2)] = 128,
     listened: Annotated[int, typer.Option(help="How many of them ViSQOL hears, of a codec; it is slow.", min=0)] = 16,
@@ -138,7 +140,9 @@ def compress(
     source: Annotated[Path, typer.Argument(metavar="IN", help="An audio file.")],
     out: Annotated[Path, typer.Argument(help="The compressed file to write.")],
     model: Annotated[str, typer.Option(help="The codec: a folder, s3://... or models:/name@alias.")],
+    entropy: Annotated[str | None, typer.Option(help="An entropy model of its codes; makes the file smaller.")] = None,
     codebooks: Annotated[int | None, typer.Option(help="Fewer codebooks give a lower bit rate.", min=1)] = None,
+    chunk_seconds: Annotated[float, typer.Option(help="What a damaged byte may cost; short chunks cost bytes.")] = 10.0,
 ) -> None:
     """Compress an audio file with a trained codec."""
     from t2a.generate.compress import compress as run
@@ -147,7 +151,13 @@ def compress(
     with progress_bar() as bar:
         task = bar.add_task("compressing", total=None)
         size = run(
-            source, out, model, codebooks=codebooks, progress=lambda d, t: bar.update(task, completed=d, total=t)
+            source,
+            out,
+            model,
+            entropy=entropy,
+            codebooks=codebooks,
+            chunk_seconds=chunk_seconds,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     console.print(f"{out}: {size:,} bytes, {source.stat().st_size / size:.1f} times smaller than {source}")
 
@@ -157,15 +167,31 @@ def decompress(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A file that `t2a compress` wrote.")],
     out: Annotated[Path, typer.Argument(help="The audio file to write.")],
     model: Annotated[str | None, typer.Option(help="The codec; by default the one named in the file.")] = None,
+    entropy: Annotated[
+        str | None, typer.Option(help="The entropy model; by default the one named in the file.")
+    ] = None,
+    start: Annotated[float, typer.Option(help="Begin at this second.", min=0)] = 0.0,
+    end: Annotated[float | None, typer.Option(help="Stop at this second.", min=0)] = None,
 ) -> None:
-    """Turn a compressed file back into audio."""
-    from t2a.generate.compress import decompress as run
+    """Turn a compressed file, or a part of it, back into audio; what is damaged is silent, told, and exit code 1."""
+    from t2a.generate.decompress import decompress as run
 
     check_output_folder(out)
     with progress_bar() as bar:
         task = bar.add_task("decompressing", total=None)
-        seconds = run(source, out, model, progress=lambda d, t: bar.update(task, completed=d, total=t))
-    console.print(f"{out}: {seconds:.2f} s")
+        found = run(
+            source,
+            out,
+            model,
+            entropy=entropy,
+            start=start,
+            end=end,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    console.print(f"{out}: {found.seconds:.2f} s")
+    if found.lost:
+        lost = ", ".join(f"{first:.2f} to {last:.2f} s" for first, last in found.lost)
+        raise DataError(f"{source} is damaged at {lost}, where {out} is silent; copy the file again.")
 
 
 @app.command()

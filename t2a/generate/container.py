@@ -1,14 +1,14 @@
-"""The file that holds a compressed clip: a header, then chunks of packed codes, each with its checksum.
+"""The file that holds a compressed clip, written and read chunk by chunk.
 
-Layout, integers little-endian: `T2AC`, version (1 byte), header length (4), header (JSON), its CRC-32 (4); then for
-each chunk payload length (4), CRC-32 of the payload (4), payload. A payload holds codes frame by frame, within a frame
-stream by stream, within a stream codebook by codebook, each in `ceil(log2(bins))` bits, least significant first.
+Layout, integers little-endian: `T2AC`, version (1 byte), header length (4), samples of each channel (8), header (JSON),
+CRC-32 of length, samples and header (4); then for each chunk payload length (4), CRC-32 of the payload (4), CRC-32 of
+the codes as 16 bits each (4), payload; then the index: the payload length of each chunk (4), CRC-32 of these (4),
+`T2AX`. The lengths stand in two places, so that no single damage loses more than one chunk.
 """
 
-import json
 import struct
 import zlib
-from collections.abc import Sequence
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +17,26 @@ from pydantic import Field, ValidationError
 from t2a.config import Config
 from t2a.errors import DataError
 
-MAGIC, VERSION = b"T2AC", 1
+MAGIC, INDEX, VERSION = b"T2AC", b"T2AX", 2
+FIXED, HEAD, CHECK = struct.Struct("<IQ"), struct.Struct("<III"), struct.Struct("<I")
+OVERHEAD = HEAD.size + CHECK.size  # bytes of a chunk beside its payload: its head, and its place in the index
+START = len(MAGIC) + 1 + FIXED.size  # of the header
+
+
+class Identity(Config):
+    """A model that is needed to decode: where it was when the file was made, and what it was."""
+
+    where: str
+    fingerprint: str
 
 
 class Header(Config):
-    """What is needed to decode a file, and to find the model that can."""
+    """What is needed to decode a file, and to find the models that can."""
 
-    model: str
-    """where the codec was when the file was made"""
-    fingerprint: str
-    """of the codec's weights"""
+    codec: Identity
+    entropy: Identity | None = None
+    """None: codes are packed without a model"""
     sample_rate: int = Field(gt=0)
-    length: int = Field(ge=1)
-    """samples of each channel"""
     streams: int = Field(ge=1)
     """times the codec's channels: the channels of the clip"""
     codebooks: int = Field(ge=1)
@@ -39,84 +46,122 @@ class Header(Config):
     chunk: int = Field(ge=1)
     """frames of every chunk but the last"""
 
-    @property
-    def frames(self) -> int:
-        """Frames of the clip."""
-        return -(-self.length // self.hop)
 
-    def spans(self) -> list[tuple[int, int]]:
-        """First frame and the one after the last of every chunk."""
-        return [(start, min(start + self.chunk, self.frames)) for start in range(0, self.frames, self.chunk)]
+class Payload(NamedTuple):
+    """A chunk as it was stored, and the checksum that its codes must have."""
+
+    data: bytes
+    codes: int
 
 
-def write(header: Header, chunks: Sequence[NDArray[np.integer]]) -> bytes:
-    """Return the file for codes [G, K, frames of the chunk] of every chunk."""
-    text = json.dumps(header.model_dump()).encode()
-    parts = [MAGIC, struct.pack("<BI", VERSION, len(text)), text, struct.pack("<I", zlib.crc32(text))]
-    for codes in chunks:
-        payload = pack(codes.transpose(2, 0, 1), header.bins)
-        parts += [struct.pack("<II", len(payload), zlib.crc32(payload)), payload]
-    return b"".join(parts)
+class Writer:
+    """Writes a clip into a new file that can seek; it is valid once `finish` has been called."""
+
+    def __init__(self, file: BinaryIO, header: Header) -> None:
+        self.file, self.header, self.lengths = file, header, []
+        self._preamble(0)
+
+    def add(self, payload: bytes, codes: NDArray[np.integer]) -> None:
+        """Append the next chunk, made of codes [G, K, L]."""
+        self.file.write(HEAD.pack(len(payload), zlib.crc32(payload), checksum(codes)) + payload)
+        self.lengths.append(len(payload))
+
+    def finish(self, samples: int) -> int:
+        """Write what is known only now, the samples of each channel and the index; returns the bytes of the file."""
+        index = np.array(self.lengths, "<u4").tobytes()
+        self.file.write(index + CHECK.pack(zlib.crc32(index)) + INDEX)
+        size = self.file.tell()
+        self._preamble(samples)
+        return size
+
+    def _preamble(self, samples: int) -> None:
+        text = self.header.model_dump_json().encode()
+        body = FIXED.pack(len(text), samples) + text
+        self.file.seek(0)
+        self.file.write(MAGIC + bytes([VERSION]) + body + CHECK.pack(zlib.crc32(body)))
 
 
-def read(data: bytes, name: str) -> tuple[Header, list[NDArray[np.int64]]]:
-    """Return header and codes [G, K, frames] of every chunk; `name` stands for the file in a `DataError`."""
-    if data[: len(MAGIC)] != MAGIC:
-        raise DataError(f"{name} is not a file that `t2a compress` wrote; give one that is.")
-    header, place = _header(data, name)
-    chunks = []
-    spans = header.spans()
-    for number, (start, stop) in enumerate(spans, 1):
-        seconds = f"{start * header.hop / header.sample_rate:.2f} to {stop * header.hop / header.sample_rate:.2f} s"
-        where = f"{name}: chunk {number} of {len(spans)} ({seconds})"
-        head = data[place : place + 8]
-        size, checksum = struct.unpack("<II", head) if len(head) == 8 else (0, 0)
-        payload = data[place + 8 : place + 8 + size]
-        shape = (stop - start, header.streams, header.codebooks)
-        if len(head) < 8 or len(payload) < size:
-            raise DataError(f"{where} is cut off; copy the file again.")
-        if zlib.crc32(payload) != checksum or size != _size(shape, header.bins):
-            raise DataError(f"{where} is damaged; copy the file again.")
-        chunks.append(unpack(payload, shape, header.bins).transpose(1, 2, 0))
-        place += 8 + size
-    if place != len(data):
-        raise DataError(f"{name} goes on for {len(data) - place} bytes after its last chunk; copy the file again.")
-    return header, chunks
+class Reader:
+    """Reads the chunks of a file in any order; `name` stands for it in a `DataError`."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self.file, self.name = file, name
+        self.header, self.samples = self._header()
+        frames = -(-self.samples // self.header.hop)
+        self.spans = [(start, min(start + self.header.chunk, frames)) for start in range(0, frames, self.header.chunk)]
+        """first frame and the one after the last of every chunk"""
+        self._first = self.file.tell()
+        lengths = self._lengths()
+        ends = np.cumsum([length + HEAD.size for length in lengths])
+        self._places = [(self._first + int(end) - length, length) for end, length in zip(ends, lengths, strict=True)]
+
+    def seconds(self, chunk: int) -> tuple[float, float]:
+        """Where a chunk begins and ends."""
+        start, stop = (frame * self.header.hop for frame in self.spans[chunk])
+        return start / self.header.sample_rate, min(stop, self.samples) / self.header.sample_rate
+
+    def read(self, chunk: int) -> Payload | None:
+        """Return a chunk, or None when it is damaged."""
+        place, length = self._places[chunk]
+        self.file.seek(place - HEAD.size)
+        _, check, codes = HEAD.unpack(self.file.read(HEAD.size))
+        data = self.file.read(length)
+        return Payload(data, codes) if zlib.crc32(data) == check else None
+
+    def _header(self) -> tuple[Header, int]:
+        damaged = DataError(f"{self.name}: its header is damaged or cut off; copy the file again.")
+        start = self.file.read(START)
+        if start[: len(MAGIC)] != MAGIC:
+            raise DataError(f"{self.name} is not a file that `t2a compress` wrote; give one that is.")
+        if len(start) < START:
+            raise damaged
+        if start[len(MAGIC)] != VERSION:
+            found = f"has format {start[len(MAGIC)]}, this t2a reads format {VERSION}"
+            raise DataError(f"{self.name} {found}; use the t2a that wrote it.")
+        fixed = start[-FIXED.size :]
+        size, samples = FIXED.unpack(fixed)
+        text, check = self.file.read(min(size, 2**20)), self.file.read(CHECK.size)
+        if check != CHECK.pack(zlib.crc32(fixed + text)) or not samples:
+            raise damaged
+        try:
+            return Header.model_validate_json(text), samples
+        except ValidationError as error:
+            raise damaged from error
+
+    def _lengths(self) -> list[int]:
+        """Payload lengths by the index, or by the heads of the chunks when the index is damaged."""
+        count = len(self.spans)
+        size = self.file.seek(0, 2)
+        rest = size - self._first - count * OVERHEAD - CHECK.size - len(INDEX)
+        if rest >= 0:
+            self.file.seek(size - count * CHECK.size - CHECK.size - len(INDEX))
+            index, check, magic = (self.file.read(part) for part in (count * 4, CHECK.size, len(INDEX)))
+            if magic == INDEX and check == CHECK.pack(zlib.crc32(index)):
+                lengths = np.frombuffer(index, "<u4").tolist()
+                if sum(lengths) == rest:
+                    return lengths
+        lengths = self._scanned(size)
+        if len(lengths) < count or sum(lengths) > rest:
+            start = self.spans[len(lengths)][0] if len(lengths) < count else self.spans[-1][0]
+            seconds = start * self.header.hop / self.header.sample_rate
+            raise DataError(f"{self.name} is cut off, or overwritten, from about {seconds:.0f} s on; copy it again.")
+        if sum(lengths) < rest:
+            raise DataError(f"{self.name} goes on after its last chunk; copy the file again.")
+        return lengths
+
+    def _scanned(self, size: int) -> list[int]:
+        """Payload lengths by the heads of the chunks, as many as there are whole."""
+        lengths, place = [], self._first
+        while len(lengths) < len(self.spans) and place + HEAD.size <= size:
+            self.file.seek(place)
+            length = HEAD.unpack(self.file.read(HEAD.size))[0]
+            place += HEAD.size + length
+            if place > size:
+                break
+            lengths.append(length)
+        return lengths
 
 
-def pack(codes: NDArray[np.integer], bins: int) -> bytes:
-    """Pack codes below `bins` into `ceil(log2(bins))` bits each, least significant first."""
-    bits = (codes.reshape(-1, 1) >> np.arange(_bits(bins))) & 1
-    return np.packbits(bits.astype(np.uint8), bitorder="little").tobytes()
-
-
-def unpack(payload: bytes, shape: tuple[int, ...], bins: int) -> NDArray[np.int64]:
-    """Return the codes [shape] that `pack` packed."""
-    width, count = _bits(bins), int(np.prod(shape))
-    bits = np.unpackbits(np.frombuffer(payload, np.uint8), count=count * width, bitorder="little")
-    return (bits.reshape(count, width).astype(np.int64) << np.arange(width)).sum(1).reshape(shape)
-
-
-def _bits(bins: int) -> int:
-    return (bins - 1).bit_length()
-
-
-def _size(shape: tuple[int, ...], bins: int) -> int:
-    return (int(np.prod(shape)) * _bits(bins) + 7) // 8
-
-
-def _header(data: bytes, name: str) -> tuple[Header, int]:
-    damaged = DataError(f"{name}: its header is damaged or cut off; copy the file again.")
-    start = len(MAGIC) + 5
-    if len(data) < start:
-        raise damaged
-    version, size = struct.unpack("<BI", data[len(MAGIC) : start])
-    if version != VERSION:
-        raise DataError(f"{name} has format {version}, this t2a reads format {VERSION}; use the t2a that wrote it.")
-    text, checksum = data[start : start + size], data[start + size : start + size + 4]
-    if len(checksum) < 4 or struct.unpack("<I", checksum)[0] != zlib.crc32(text):
-        raise damaged
-    try:
-        return Header.model_validate_json(text), start + size + 4
-    except ValidationError as error:
-        raise damaged from error
+def checksum(codes: NDArray[np.integer]) -> int:
+    """CRC-32 of codes as unsigned 16 bits, in the order of the array."""
+    return zlib.crc32(codes.astype("<u2").tobytes())

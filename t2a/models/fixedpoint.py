@@ -19,6 +19,7 @@ from t2a.models.pretrained import Pretrained
 from t2a.nn.attention import Cache, KeyValue, join_heads, split_heads
 from t2a.nn.uncast import Uncast
 
+INTEGER = "integer"  # the folder in an entropy model's folder
 WEIGHT = 14  # bits behind the point: of weights,
 STREAM = 12  # of the residual stream, queries, keys, values and hidden units,
 LENGTH = 16  # of a normalised vector, whose Euclidean length is 1,
@@ -51,7 +52,9 @@ class IntegerModel(Uncast, Pretrained):
         width, codebooks, hidden = config.width, config.codebooks, config.feedforward * config.width
         self.start_frame = integers(width)
         self.frame = integers(codebooks * config.bins, width)
-        self.blocks = nn.ModuleList(IntegerBlock(width, hidden, config.heads, config.past) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(
+            IntegerBlock(width, hidden, config.heads, config.past) for _ in range(config.layers)
+        )
         self.place = integers(codebooks, width)
         self.earlier = integers(codebooks * config.bins, width)
         self.mix = IntegerFeedForward(width, hidden)

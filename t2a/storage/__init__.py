@@ -15,6 +15,7 @@ from t2a.storage.places import (
     upload,
     write_bytes,
 )
+from t2a.storage.streams import reading, writing
 
 __all__ = [
     "arrow_filesystem",
@@ -27,7 +28,9 @@ __all__ = [
     "folders",
     "join",
     "read_bytes",
+    "reading",
     "remove",
     "upload",
     "write_bytes",
+    "writing",
 ]

@@ -16,7 +16,7 @@ from t2a.errors import ConfigError
 from t2a.models.lm import LM, LMConfig
 from t2a.models.pretrained import locate, read_config
 from t2a.nn.condition import Condition
-from t2a.tasks.task import Network
+from t2a.tasks.task import Network, check_codec
 from t2a.tokens.patterns import Layout, layout
 
 
@@ -44,7 +44,7 @@ class LMTask:
     def __init__(self, config: LMTaskConfig):
         self.config = config
         self.codec_folder = locate(config.codec)
-        self._check(read_config(self.codec_folder))
+        check_codec(read_config(self.codec_folder), config.codec, config.model)
 
     @cached_property
     def text(self) -> TextEncoder:
@@ -101,18 +101,6 @@ class LMTask:
         for file in self.codec_folder.iterdir():
             if file.is_file():
                 shutil.copy2(file, folder / "codec" / file.name)
-
-    def _check(self, codec: Mapping[str, Any]) -> None:
-        """Refuse a codec whose codes the model cannot hold."""
-        if codec.get("model_type") != "codec":
-            raise ConfigError(f"task.codec: {self.config.codec} holds a {codec.get('model_type')}, not a codec.")
-        model, quantizer = self.config.model, codec["quantizer"]
-        for name in ("codebooks", "bins"):
-            if getattr(model, name) != quantizer[name]:
-                raise ConfigError(
-                    f"task.model.{name} is {getattr(model, name)}, but the codec {self.config.codec} has "
-                    f"{quantizer[name]} {name}: set task.model.{name}={quantizer[name]} or take another codec."
-                )
 
     def _layout(self, frames: int) -> Layout:
         return layout(self.config.model.pattern, self.config.model.codebooks, frames)

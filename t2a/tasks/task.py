@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from t2a.errors import ConfigError
+
 Network = Callable[..., Any]
 """A module, or an engine around it (its `module`), called like the module"""
 
@@ -41,6 +43,19 @@ class Task(Protocol):
     def export(self, weights: dict[str, dict[str, Tensor]], folder: Path) -> None:
         """Write the usable model into `folder`, from full state dicts by network name."""
         ...
+
+
+def check_codec(codec: Mapping[str, Any], where: str, model: Any) -> None:
+    """Refuse a codec (its `config.json`, found at `where`) whose codes a model's config has no room for."""
+    if codec.get("model_type") != "codec":
+        raise ConfigError(f"task.codec: {where} holds a {codec.get('model_type')}, not a codec.")
+    for name in ("codebooks", "bins"):
+        own, found = getattr(model, name), codec["quantizer"][name]
+        if own != found:
+            raise ConfigError(
+                f"task.model.{name} is {own}, but the codec {where} has {found} {name}: "
+                f"set task.model.{name}={found} or take another codec."
+            )
 
 
 def raw(net: Network) -> nn.Module:

@@ -13,8 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from t2a.errors import DataError
-
 TOTAL = 2**24  # of the frequencies of a code, the coder's own resolution
 BLOCK = 64  # frames whose frequencies are in memory at a time
 FAMILY = constriction.stream.model.Categorical(perfect=False)
@@ -34,41 +32,45 @@ class Predictor(Protocol):
         """Codes [B, K, 1] of the next frame, of which `choose` tells each [B] from its frequencies [B, V]."""
 
 
-def encode(codes: Tensor, predictor: Predictor) -> bytes:
-    """Code a chunk int64 [G, K, L] of G streams in as few bytes as the predictor foresees it."""
-    state, encoder = predictor.start(codes.shape[0], codes.shape[2]), RangeEncoder()
-    for block in codes.split(BLOCK, dim=2) if codes.numel() else ():
-        rows = predictor.read(block, state).permute(1, 2, 0, 3).flatten(0, 2)
-        encoder.encode(block.permute(2, 1, 0).flatten().int().cpu().numpy(), FAMILY, weights(rows))
-    return encoder.get_compressed().astype("<u4").tobytes()
+class RangeCoding:
+    """Codes in as few bytes as a predictor foresees them."""
 
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
 
-def decode(payloads: Sequence[bytes], shape: tuple[int, int, int], predictor: Predictor) -> list[Tensor | None]:
-    """Return the codes of chunks that are all of one shape (G, K, L), side by side in one pass of the predictor.
+    def encode(self, codes: Tensor) -> bytes:
+        """Code a chunk int64 [G, K, L] of G streams."""
+        encoder = RangeEncoder()
+        if codes.numel():
+            state = self.predictor.start(codes.shape[0], codes.shape[2])
+            for block in codes.split(BLOCK, dim=2):
+                rows = self.predictor.read(block, state).permute(1, 2, 0, 3).flatten(0, 2)
+                encoder.encode(block.permute(2, 1, 0).flatten().int().cpu().numpy(), FAMILY, weights(rows))
+        return encoder.get_compressed().astype("<u4").tobytes()
 
-    None stands for a payload that no codes of this shape have.
-    """
-    streams, codebooks, frames = shape
-    decoders = [_decoder(payload) for payload in payloads]
-    failed = [decoder is None for decoder in decoders]
+    def decode(self, payloads: Sequence[bytes], shape: tuple[int, int, int]) -> list[Tensor | None]:
+        """Return chunks [G, K, L], all of one shape, side by side in one pass; None where the bytes are no message."""
+        streams, codebooks, frames = shape
+        decoders = [_decoder(payload) for payload in payloads]
 
-    def choose(frequencies: Tensor) -> Tensor:
-        rows, codes = weights(frequencies), np.zeros(len(frequencies), np.int64)
-        for index, decoder in enumerate(decoders):
-            part = slice(index * streams, (index + 1) * streams)
-            if decoder is None or failed[index]:
-                continue
-            try:
-                codes[part] = decoder.decode(FAMILY, rows[part])
-            except AssertionError:  # this is how the coder says that no message begins like this
-                failed[index] = True
-        return torch.from_numpy(codes)
+        def choose(frequencies: Tensor) -> Tensor:
+            rows, codes = weights(frequencies), np.zeros(len(frequencies), np.int64)
+            for index, decoder in enumerate(decoders):
+                if decoder is None:
+                    continue
+                part = slice(index * streams, (index + 1) * streams)
+                try:
+                    codes[part] = decoder.decode(FAMILY, rows[part])
+                except AssertionError:  # this is how the coder says that no message goes on like this
+                    decoders[index] = None
+            return torch.from_numpy(codes)
 
-    state = predictor.start(len(payloads) * streams, frames)
-    columns = [predictor.walk(codebooks, choose, state) for _ in range(frames)] if streams * codebooks else []
-    empty = torch.zeros(len(payloads) * streams, codebooks, 0, dtype=torch.int64)
-    chunks = torch.cat([empty, *(column.cpu() for column in columns)], dim=2).unflatten(0, (len(payloads), streams))
-    return [None if failed[index] else chunk for index, chunk in enumerate(chunks)]
+        columns = [torch.zeros(len(payloads) * streams, codebooks, 0, dtype=torch.int64)]
+        if columns[0].shape[0] and codebooks:
+            state = self.predictor.start(len(payloads) * streams, frames)
+            columns += [self.predictor.walk(codebooks, choose, state).cpu() for _ in range(frames)]
+        chunks = torch.cat(columns, dim=2).unflatten(0, (len(payloads), streams))
+        return [None if decoder is None else chunk for decoder, chunk in zip(decoders, chunks, strict=True)]
 
 
 def weights(frequencies: Tensor) -> NDArray[np.float64]:

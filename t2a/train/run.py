@@ -9,13 +9,14 @@ from t2a import storage
 from t2a.config import Config
 from t2a.data.rows import DataConfig
 from t2a.tasks.codec import CodecTaskConfig
+from t2a.tasks.entropy import EntropyTaskConfig
 from t2a.tasks.lm import LMTaskConfig
 from t2a.train.optim import OptimConfig
 from t2a.train.protocol import EngineConfig
 from t2a.train.track import TrackConfig
 
-TaskConfig = Annotated[CodecTaskConfig | LMTaskConfig, Field(discriminator="kind")]
-DATA_OF_TASK = {"codec": "audio", "lm": "codes"}
+TaskConfig = Annotated[CodecTaskConfig | LMTaskConfig | EntropyTaskConfig, Field(discriminator="kind")]
+DATA_OF_TASK = {"codec": "audio", "lm": "codes", "entropy": "codes"}
 
 
 class CheckpointConfig(Config):
