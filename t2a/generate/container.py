@@ -1,8 +1,8 @@
 """The file that holds a compressed clip, written and read chunk by chunk.
 
 Layout, integers little-endian: `T2AC`, version (1 byte), header length (4), samples of each channel (8), header (JSON),
-CRC-32 of length, samples and header (4); then for each chunk payload length (4), CRC-32 of the payload (4), CRC-32 of
-the codes as 16 bits each (4), payload; then the index: the payload length of each chunk (4), CRC-32 of these (4),
+CRC-32 of length, samples and header (4); then for each chunk payload length (4), CRC-32 of all that follows (4),
+CRC-32 of the codes as 16 bits each (4), payload; then the index: the payload length of each chunk (4), CRC-32 of these (4),
 `T2AX`. The lengths stand in two places, so that no single damage loses more than one chunk.
 """
 
@@ -63,7 +63,8 @@ class Writer:
 
     def add(self, payload: bytes, codes: NDArray[np.integer]) -> None:
         """Append the next chunk, made of codes [G, K, L]."""
-        self.file.write(HEAD.pack(len(payload), zlib.crc32(payload), checksum(codes)) + payload)
+        rest = CHECK.pack(checksum(codes)) + payload
+        self.file.write(CHECK.pack(len(payload)) + CHECK.pack(zlib.crc32(rest)) + rest)
         self.lengths.append(len(payload))
 
     def finish(self, samples: int) -> int:
@@ -106,7 +107,7 @@ class Reader:
         self.file.seek(place - HEAD.size)
         _, check, codes = HEAD.unpack(self.file.read(HEAD.size))
         data = self.file.read(length)
-        return Payload(data, codes) if zlib.crc32(data) == check else None
+        return Payload(data, codes) if zlib.crc32(CHECK.pack(codes) + data) == check else None
 
     def _header(self) -> tuple[Header, int]:
         damaged = DataError(f"{self.name}: its header is damaged or cut off; copy the file again.")

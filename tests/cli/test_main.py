@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import soundfile
 from typer.testing import CliRunner
 
 from t2a.audio.io import write
@@ -45,7 +46,7 @@ def test_a_wrong_recipe_is_told_at_once_without_a_traceback(tmp_path):
         assert words in told.stderr, words
 
 
-@pytest.mark.parametrize("recipe", ["codec-small", "codec-16khz", "lm-small", "lm-base"])
+@pytest.mark.parametrize("recipe", ["codec-small", "codec-16khz", "lm-small", "lm-base", "entropy-small"])
 def test_every_recipe_resolves_and_its_text_resolves_to_itself(recipe, tmp_path):
     shown = t2a("train", f"jobs/recipes/{recipe}.yaml", "steps=7", "--show")
     assert shown.returncode == 0, shown.stderr
@@ -59,6 +60,28 @@ def test_a_missing_model_is_one_sentence(tmp_path):
     assert told.returncode == 1
     assert told.stderr.startswith("error:")
     assert "Traceback" not in told.stderr
+
+
+def test_a_damaged_file_is_decompressed_as_far_as_it_goes_and_told(tmp_path):
+    model = untrained_codec(tmp_path / "codec")
+    write(tmp_path / "in.wav", np.random.default_rng(0).uniform(-0.5, 0.5, (1, 24000)).astype(np.float32), 8000)
+    run = CliRunner().invoke
+    made = run(app, [*f"compress {tmp_path}/in.wav {tmp_path}/x --model {model} --chunk-seconds 1".split()])
+    assert made.exit_code == 0, made.output
+    data = bytearray((tmp_path / "x").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "x").write_bytes(data)
+    told = t2a("decompress", tmp_path / "x", tmp_path / "out.wav")
+    assert told.returncode == 1
+    assert "is damaged at 1.00 to 2.00 s" in told.stderr
+    assert "Traceback" not in told.stderr
+    part = run(app, ["decompress", f"{tmp_path}/x", f"{tmp_path}/part.wav", "--start", "2.25", "--end", "3"])
+    assert part.exit_code == 0, part.output
+    assert (len(read_wave(tmp_path / "out.wav")), len(read_wave(tmp_path / "part.wav"))) == (24000, 6000)
+
+
+def read_wave(path):
+    return soundfile.read(path)[0]
 
 
 def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path):

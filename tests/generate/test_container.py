@@ -1,68 +1,126 @@
+import io
+import json
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from t2a.errors import DataError
-from t2a.generate import container
-from t2a.generate.container import Header
+from t2a.generate.container import OVERHEAD, Header, Identity, Payload, Reader, Writer, checksum
+
+SAMPLES, SPANS = 95, [(0, 4), (4, 8), (8, 10)]
 
 
 def header(**changes) -> Header:
-    values = {"model": "m", "fingerprint": "f", "sample_rate": 100, "length": 95, "streams": 2, "codebooks": 3}
+    values = {"codec": Identity(where="m", fingerprint="f"), "sample_rate": 100, "streams": 2, "codebooks": 3}
     return Header(**values | {"bins": 1000, "hop": 10, "chunk": 4} | changes)
 
 
-def file() -> tuple[bytes, list[np.ndarray]]:
+def chunks() -> list[tuple[bytes, np.ndarray]]:
     draw = np.random.default_rng(0)
-    chunks = [draw.integers(0, 1000, (2, 3, frames)) for frames in (4, 4, 2)]
-    return container.write(header(), chunks), chunks
+    return [(draw.bytes(5 * (b - a)), draw.integers(0, 1000, (2, 3, b - a))) for a, b in SPANS]
 
 
-@settings(max_examples=50, deadline=None)
-@given(bins=st.integers(2, 5000), count=st.integers(0, 50), seed=st.integers(0, 99))
-def test_codes_survive_packing_in_no_more_bits_than_they_need(bins, count, seed):
-    codes = np.random.default_rng(seed).integers(0, bins, (count, 2))
-    packed = container.pack(codes, bins)
-    assert len(packed) == -(-2 * count * int(np.ceil(np.log2(bins))) // 8)
-    assert np.array_equal(container.unpack(packed, codes.shape, bins), codes)
+def file() -> bytes:
+    written = io.BytesIO()
+    writer = Writer(written, header())
+    for payload, codes in chunks():
+        writer.add(payload, codes)
+    assert writer.finish(SAMPLES) == len(written.getvalue())
+    return written.getvalue()
 
 
-def test_what_is_written_is_read():
-    data, chunks = file()
-    found, codes = container.read(data, "x")
-    assert found == header()
-    assert found.spans() == [(0, 4), (4, 8), (8, 10)]
-    assert all(np.array_equal(a, b) for a, b in zip(codes, chunks, strict=True))
+def read(data: bytes) -> list[Payload | None]:
+    reader = Reader(io.BytesIO(data), "x")
+    return [reader.read(i) for i in range(len(reader.spans))]
 
 
-def test_every_flipped_bit_is_found():
-    data, _ = file()
+EXPECTED = [Payload(payload, checksum(codes)) for payload, codes in chunks()]
+
+
+def test_what_is_written_is_read_in_any_order():
+    reader = Reader(io.BytesIO(file()), "x")
+    assert (reader.header, reader.samples, reader.spans) == (header(), SAMPLES, SPANS)
+    assert [reader.read(i) for i in (2, 0, 1)] == [EXPECTED[i] for i in (2, 0, 1)]
+    assert [reader.seconds(i) for i in range(3)] == [(0.0, 0.4), (0.4, 0.8), (0.8, 0.95)]
+
+
+def test_a_chunk_costs_its_payload_and_the_stated_overhead():
+    empty = io.BytesIO()
+    size = Writer(empty, header()).finish(SAMPLES)
+    assert len(file()) == size + sum(len(payload) + OVERHEAD for payload, _ in chunks())
+
+
+def test_a_part_is_read_without_the_rest():
+    class Watched(io.BytesIO):
+        seen = 0
+
+        def read(self, size=-1):
+            data = super().read(size)
+            self.seen += len(data)
+            return data
+
+    watched = Watched(file())
+    reader = Reader(watched, "x")
+    watched.seen = 0
+    reader.read(2)
+    assert watched.seen == len(EXPECTED[2].data) + 12
+
+
+def test_one_flipped_bit_costs_one_chunk_at_most():
+    data = file()
+    start = data.index(EXPECTED[0].data) - 12
+    costs = []
     for place in range(len(data)):
         damaged = bytearray(data)
         damaged[place] ^= 1 << (place % 8)
-        with pytest.raises(DataError, match=r"^x"):
-            container.read(bytes(damaged), "x")
+        if place < start:
+            with pytest.raises(DataError, match=r"^x"):
+                read(bytes(damaged))
+            continue
+        found = read(bytes(damaged))
+        wrong = [i for i, (a, b) in enumerate(zip(found, EXPECTED, strict=True)) if a != b]
+        assert all(found[i] is None for i in wrong)
+        costs.append(len(wrong))
+    assert max(costs) == 1
+    # Of a chunk the checksums and the payload count; its length stands in the index too, which in turn may be damaged.
+    assert sum(costs) == sum(8 + len(payload.data) for payload in EXPECTED)
 
 
 def test_every_cut_is_found():
-    data, _ = file()
+    data = file()
     for size in range(len(data)):
-        with pytest.raises(DataError):
-            container.read(data[:size], "x")
+        with pytest.raises(DataError, match=r"^x.*(cut off|not a file|damaged)"):
+            read(data[:size])
+
+
+def test_what_lies_between_start_and_end_must_be_all():
+    data = file()
+    place = data.index(EXPECTED[1].data)
+    for other in (data[:place] + data[place + 3 :], data[:place] + b"abc" + data[place:]):
+        with pytest.raises(DataError, match="overwritten|goes on"):
+            read(other)
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "x is not a file that `t2a compress` wrote"),
-        (b"RIFF" + bytes(100), "x is not a file that `t2a compress` wrote"),
+        (b"", "not a file that `t2a compress` wrote"),
+        (b"RIFF" + bytes(100), "not a file that `t2a compress` wrote"),
         (b"T2AC\x09" + bytes(100), "format 9"),
-        (b"T2AC\x01\xff\xff\xff\xff", "header is damaged"),
-        (file()[0] + b"!", "goes on for 1 bytes"),
-        (file()[0][:-1], r"chunk 3 of 3 \(0.80 to 1.00 s\) is cut off"),
+        (b"T2AC\x01" + bytes(100), "format 1.*reads format 2"),
+        (b"T2AC\x02\xff\xff\xff\xff" + bytes(100), "header is damaged"),
+        (file() + b"!", "goes on after its last chunk"),
+        (file()[:-30], r"cut off, or overwritten, from about 1 s on"),
     ],
 )
 def test_the_error_says_what_is_wrong(data, message):
     with pytest.raises(DataError, match=message):
-        container.read(data, "x")
+        read(data)
+
+
+def test_a_header_that_makes_no_sense_is_refused():
+    written = io.BytesIO()
+    Writer(written, header().model_copy(update={"hop": 0})).finish(SAMPLES)
+    with pytest.raises(DataError, match="header is damaged"):
+        read(written.getvalue())
+    assert json.loads(header().model_dump_json())["entropy"] is None
