@@ -2,8 +2,8 @@
 
 Layout, integers little-endian: `T2AC`, version (1 byte), header length (4), samples of each channel (8), header (JSON),
 CRC-32 of length, samples and header (4); then for each chunk payload length (4), CRC-32 of all that follows (4),
-CRC-32 of the codes as 16 bits each (4), payload; then the index: the payload length of each chunk (4), CRC-32 of these (4),
-`T2AX`. The lengths stand in two places, so that no single damage loses more than one chunk.
+CRC-32 of the codes as 16 bits each (4), payload; then the index: the payload length of each chunk (4), CRC-32 of these
+(4), `T2AX`. The lengths stand in two places, so that no single damage loses more than one chunk.
 """
 
 import struct

@@ -97,7 +97,7 @@ def test_what_lies_between_start_and_end_must_be_all():
     data = file()
     place = data.index(EXPECTED[1].data)
     for other in (data[:place] + data[place + 3 :], data[:place] + b"abc" + data[place:]):
-        with pytest.raises(DataError, match="overwritten|goes on"):
+        with pytest.raises(DataError, match=r"overwritten|goes on"):
             read(other)
 
 

@@ -1,5 +1,6 @@
 """The integer model: as good as the float model, and the same to the last bit however it is computed."""
 
+import itertools
 import math
 import zlib
 
@@ -232,7 +233,7 @@ def reference(model: IntegerModel, codes: list[list[int]]) -> list[list[list[int
             logits = [a + b for a, b in zip(times(heads, y, 22), made["bias"][k], strict=True)]
             sums = np.cumsum([table[min(max(logits) - logit, 4095)] for logit in logits]).tolist()
             bounds = [0, *(value * (2**24 - config.bins) // sums[-1] for value in sums)]
-            frame.append([b - a + 1 for a, b in zip(bounds, bounds[1:], strict=False)])
+            frame.append([b - a + 1 for a, b in itertools.pairwise(bounds)])
             seen = [a + b for a, b in zip(seen, made["earlier"][k * config.bins + codes[k][t]], strict=True)]
         result.append(frame)
     return result
