@@ -100,9 +100,13 @@ class IntegerModel(Uncast, Pretrained):
 
     def _context(self, x: Tensor, state: State) -> Tensor:
         """[B, n, D] -> [B, n, D] through the layers."""
-        x = x.clamp(-LIMIT, LIMIT)
+        x, past = x.clamp(-LIMIT, LIMIT), self.config.past
+        places = torch.arange(min(state.caches[0].length, past - 1) + x.shape[1], device=x.device)
+        distance = places[-x.shape[1] :, None] - places
+        hidden = (distance < 0) | (distance >= past)
+        distance = distance.clamp(0, past - 1)
         for block, cache in zip(self.blocks, state.caches, strict=True):
-            x = block(x, cache, self.exponentials)
+            x = block(x, cache, distance, hidden, self.exponentials)
         return x
 
     def _frequencies(self, x: Tensor, seen: Tensor, k: int) -> Tensor:
@@ -123,8 +127,8 @@ class IntegerBlock(nn.Module):
         self.attention = IntegerAttention(width, heads, past)
         self.feedforward = IntegerFeedForward(width, hidden)
 
-    def forward(self, x: Tensor, cache: Cache, exponentials: Tensor) -> Tensor:
-        return self.feedforward(self.attention(x, cache, exponentials))
+    def forward(self, x: Tensor, *seen: Any) -> Tensor:
+        return self.feedforward(self.attention(x, *seen))
 
 
 class IntegerAttention(nn.Module):
@@ -132,26 +136,19 @@ class IntegerAttention(nn.Module):
 
     def __init__(self, width: int, heads: int, past: int) -> None:
         super().__init__()
-        self.heads, self.past = heads, past
+        self.heads = heads
         self.inward, self.outward = integers(3 * width, width), integers(width, width)
         self.distance = integers(heads, past)
 
-    def forward(self, x: Tensor, cache: Cache, exponentials: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cache: Cache, distance: Tensor, hidden: Tensor, exponentials: Tensor) -> Tensor:
+        """Map [B, n, D] -> [B, n, D]; distance and hidden [n, N] of the last N frames, at most past - 1 + n."""
         parts = product(normalised(x), self.inward, LENGTH + WEIGHT - STREAM).clamp(-LIMIT, LIMIT).chunk(3, dim=-1)
         queries, *new = (split_heads(part, self.heads) for part in parts)
-        frames = queries.shape[2]
-        keys, values = (part[:, :, -(self.past - 1 + frames) :] for part in cache.extend(KeyValue(*new)))
-        scores = scaled(queries @ keys.transpose(-1, -2), 2 * STREAM - NAT) + self._bias(frames, keys.shape[2])
-        weights = exponential(scores, exponentials)
+        keys, values = (part[:, :, -hidden.shape[1] :] for part in cache.extend(KeyValue(*new)))
+        scores = scaled(queries @ keys.transpose(-1, -2), 2 * STREAM - NAT) + self.distance[:, distance]
+        weights = exponential(scores.masked_fill(hidden, -HIDDEN), exponentials)
         mean = torch.round((weights @ values) / weights.sum(-1, keepdim=True))
         return (x + product(join_heads(mean), self.outward, WEIGHT)).clamp(-LIMIT, LIMIT)
-
-    def _bias(self, queries: int, keys: int) -> Tensor:
-        """[H, queries, keys]; the last query is the last key's frame."""
-        places = torch.arange(keys, device=self.distance.device)
-        distance = places[keys - queries :, None] - places
-        hidden = (distance < 0) | (distance >= self.past)
-        return self.distance[:, distance.clamp(0, self.past - 1)].masked_fill(hidden, -HIDDEN)
 
 
 class IntegerFeedForward(nn.Module):
