@@ -102,6 +102,16 @@ def test_a_damaged_chunk_loses_only_itself(model, entropy, tmp_path, lost, fores
             assert not (0 <= seam < len(whole)) or abs(float(damaged[seam, 0])) <= 0.06
 
 
+def test_chunks_are_read_as_they_are_needed(model, tmp_path, monkeypatch):
+    compress(clip(tmp_path / "in.wav", 15 * RATE), tmp_path / "x", model, chunk_seconds=1)
+    monkeypatch.setattr("t2a.generate.decompress.AT_ONCE", 2)
+    read, ahead = [], []
+    monkeypatch.setattr(Reader, "read", lambda self, i, real=Reader.read: read.append(i) or real(self, i))
+    decompress(tmp_path / "x", tmp_path / "out.wav", progress=lambda done, total: ahead.append(len(read) - done))
+    assert (read, len(ahead)) == (list(range(15)), 15)
+    assert max(ahead) <= 4
+
+
 def test_when_nothing_is_intact_nothing_is_written(model, tmp_path):
     compress(clip(tmp_path / "in.wav", 5000), tmp_path / "x", model)
     damage(tmp_path / "x", 0)
