@@ -13,6 +13,7 @@ from torch import Tensor
 from t2a.data.schema import unpack_codes
 from t2a.data.shards import read_manifest, read_rows
 from t2a.errors import ConfigError, DataError
+from t2a.evaluate.evaluation import Evaluation
 from t2a.generate.compress import CHUNK_SECONDS
 from t2a.generate.container import OVERHEAD
 from t2a.metrics import codes as statistics
@@ -23,7 +24,7 @@ from t2a.tokens.entropy import RangeCoding, cost
 
 
 @torch.inference_mode()
-def evaluate_entropy(folder: Path, corpus: str, split: str, rows: int) -> dict[str, Interval]:
+def evaluate_entropy(folder: Path, corpus: str, split: str, rows: int) -> Evaluation:
     """Bits a code over all codes of the clips by each system, and the share of log2(bins) that it saves.
 
     Systems are the float model, its integer form, the bytes of files (chunks of at most 10 s, each from an empty
@@ -49,7 +50,7 @@ def evaluate_entropy(folder: Path, corpus: str, split: str, rows: int) -> dict[s
         figures[f"bits/{name}"] = _ratio(bits, sizes / config.codebooks if codebook else sizes)
         if not codebook:
             figures[f"saving/{name}"] = _ratio(best * sizes - bits, best * sizes)
-    return figures
+    return Evaluation(figures, {"chunk_seconds": CHUNK_SECONDS, "codes": int(sizes.sum())})
 
 
 def _clips(corpus: str, split: str, rows: int, config: EntropyConfig) -> Iterator[tuple[Tensor, float]]:

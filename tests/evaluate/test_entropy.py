@@ -43,7 +43,7 @@ def corpus(uri: str) -> str:
 
 
 def test_bits_are_those_of_the_model_and_of_its_files(tmp_path):
-    found = evaluate(model(tmp_path / "m"), corpus(str(tmp_path / "codes")), split="test", rows=30)
+    found = evaluate(model(tmp_path / "m"), corpus(str(tmp_path / "codes")), split="test", rows=30).figures
     systems = ["float model", "integer model", "file", "unigram"]
     each = [f"bits/integer model, codebook {k}" for k in (1, 2)]
     assert set(found) == {f"{kind}/{name}" for kind in ("bits", "saving") for name in systems} | set(each)
