@@ -37,10 +37,9 @@ def clip(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("causal", [True, False])
-def test_two_hours_go_through_in_a_gigabyte_and_a_half(clip, tmp_path, causal):
+def test_two_hours_go_through_in_a_gigabyte_and_a_half(clip, tmp_path):
     torch.manual_seed(0)
-    shape = {"filters": 2, "ratios": (8, 5, 4, 2), "dimension": 16, "lstm_layers": 1, "causal": causal}
+    shape = {"filters": 2, "ratios": (8, 5, 4, 2), "dimension": 16, "lstm_layers": 1}
     Codec(CodecConfig(**shape, quantizer=QuantizerConfig(codebooks=4, bins=256))).save_pretrained(tmp_path / "codec")
     packed, back = tmp_path / "packed", tmp_path / "back.wav"
     there = peak("compress", clip, packed, "--model", tmp_path / "codec")
