@@ -134,6 +134,16 @@ def test_codes_that_push_every_unit_to_its_limit_stay_exact():
     assert torch.equal(walked(made, codes), frequencies(made, codes))
 
 
+def test_sums_that_could_leave_the_exact_range_are_refused():
+    wide = IntegerModel(EntropyConfig(codebooks=1, bins=2, past=1, width=640, layers=1, heads=8))
+    wide.exponentials[0] = 1
+    wide.mix.inward[3] = 2.0**23.6 // 1  # 640 of them, times 2^20, are a little less than 2^53
+    fixedpoint._check(wide, 640)
+    wide.mix.inward[3] = 2.0**23.8 // 1
+    with pytest.raises(ValueError, match=r"mix\.inward is too large"):
+        fixedpoint._check(wide, 640)
+
+
 def test_weights_too_large_for_exact_sums_are_refused(model):
     broken = EntropyModel(CONFIG)
     broken.load_state_dict(model.state_dict())
