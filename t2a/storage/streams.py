@@ -11,13 +11,18 @@ import botocore.exceptions
 from t2a.storage.explain import explain
 from t2a.storage.places import filesystem, upload
 
+AHEAD = 2**20  # bytes that are fetched of an object at a time
+
 
 @contextmanager
 def reading(uri: str | Path) -> Iterator[BinaryIO]:
-    """Open a file or object to read and seek in; of an object only what is read travels. Raises `StorageError`."""
+    """Open a file or object to read and seek in; of an object little more than what is read travels.
+
+    Raises `StorageError`.
+    """
     fs, path = filesystem(uri)
     try:
-        with cast(Any, fs.open(path, "rb")) as file:
+        with cast(Any, fs.open(path, "rb", block_size=AHEAD)) as file:
             yield file
     except (OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
         raise explain(uri, error) from error
