@@ -88,10 +88,12 @@ class Reader:
     def __init__(self, file: BinaryIO, name: str) -> None:
         self.file, self.name = file, name
         self.header, self.samples = self._header()
-        frames = -(-self.samples // self.header.hop)
+        frames, self._first = -(-self.samples // self.header.hop), self.file.tell()
+        self._size = self.file.seek(0, 2)
+        if -(-frames // self.header.chunk) * OVERHEAD > self._size - self._first:
+            raise DataError(f"{self.name} is cut off, it holds less than its header says; copy the file again.")
         self.spans = [(start, min(start + self.header.chunk, frames)) for start in range(0, frames, self.header.chunk)]
         """first frame and the one after the last of every chunk"""
-        self._first = self.file.tell()
         lengths = self._lengths()
         ends = np.cumsum([length + HEAD.size for length in lengths])
         self._places = [(self._first + int(end) - length, length) for end, length in zip(ends, lengths, strict=True)]
@@ -131,8 +133,7 @@ class Reader:
 
     def _lengths(self) -> list[int]:
         """Payload lengths by the index, or by the heads of the chunks when the index is damaged."""
-        count = len(self.spans)
-        size = self.file.seek(0, 2)
+        count, size = len(self.spans), self._size
         rest = size - self._first - count * OVERHEAD - CHECK.size - len(INDEX)
         if rest >= 0:
             self.file.seek(size - count * CHECK.size - CHECK.size - len(INDEX))
@@ -141,7 +142,7 @@ class Reader:
                 lengths = np.frombuffer(index, "<u4").tolist()
                 if sum(lengths) == rest:
                     return lengths
-        lengths = self._scanned(size)
+        lengths = self._scanned()
         if len(lengths) < count or sum(lengths) > rest:
             start = self.spans[len(lengths)][0] if len(lengths) < count else self.spans[-1][0]
             seconds = start * self.header.hop / self.header.sample_rate
@@ -150,14 +151,14 @@ class Reader:
             raise DataError(f"{self.name} goes on after its last chunk; copy the file again.")
         return lengths
 
-    def _scanned(self, size: int) -> list[int]:
+    def _scanned(self) -> list[int]:
         """Payload lengths by the heads of the chunks, as many as there are whole."""
         lengths, place = [], self._first
-        while len(lengths) < len(self.spans) and place + HEAD.size <= size:
+        while len(lengths) < len(self.spans) and place + HEAD.size <= self._size:
             self.file.seek(place)
             length = HEAD.unpack(self.file.read(HEAD.size))[0]
             place += HEAD.size + length
-            if place > size:
+            if place > self._size:
                 break
             lengths.append(length)
         return lengths

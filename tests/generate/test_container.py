@@ -118,6 +118,13 @@ def test_the_error_says_what_is_wrong(data, message):
         read(data)
 
 
+def test_a_length_that_no_file_holds_costs_no_memory():
+    written = io.BytesIO()
+    Writer(written, header()).finish(2**63)
+    with pytest.raises(DataError, match="holds less than its header says"):
+        read(written.getvalue())
+
+
 def test_a_header_that_makes_no_sense_is_refused():
     written = io.BytesIO()
     Writer(written, header().model_copy(update={"hop": 0})).finish(SAMPLES)
