@@ -14,6 +14,7 @@ from t2a.interop.pickles import Inert
 from t2a.models.codec import Codec
 
 FILES = ("compression_state_dict.bin", "state_dict.bin")
+NEEDED = ("sample_rate", "causal", "pad_mode")
 NORMS = {"weight_norm": "weight", "time_group_norm": "time_group", "layer_norm": "layer", "none": "none"}
 
 # What shapes do not tell of the codecs that were released: (channels, filters, ratios, shortcut) -> settings
@@ -48,15 +49,24 @@ def load(
     path = find(Path(source))
     package = pickles.read(path)
     own = own_names(pickles.tensors(state(package, str(path)), str(path)), str(path))
-    shapes = layout(own, str(path))
-    known = RELEASED.get((shapes["channels"], shapes["filters"], tuple(shapes["ratios"]), shapes["shortcut"]), {})
     given = {"sample_rate": sample_rate, "causal": causal, "pad_mode": pad_mode}
-    settings = known | stated(package, str(path)) | {name: value for name, value in given.items() if value is not None}
-    if open_ := [name for name in given if name not in settings]:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in open_)
-        raise ConfigError(f"{path} does not tell everything about its codec; give {options}.")
-    quantizer = shapes["quantizer"] | {"dropout": settings.pop("dropout", False)}
-    return assemble(shapes | settings | {"quantizer": quantizer}, own, str(path))
+    return assemble(settings(layout(own, str(path)), package, given, str(path)), own, str(path))
+
+
+def settings(
+    shapes: Mapping[str, Any], package: Mapping[str, Any], given: Mapping[str, Any], where: str
+) -> dict[str, Any]:
+    """Return all that a `CodecConfig` needs: what shapes tell, what is known, what the package states, what is given.
+
+    The later goes before the earlier. Raises `ConfigError` naming what is still open.
+    """
+    known = RELEASED.get((shapes["channels"], shapes["filters"], tuple(shapes["ratios"]), shapes["shortcut"]), {})
+    found = known | stated(package, where) | {name: value for name, value in given.items() if value is not None}
+    if lacking := [name for name in NEEDED if name not in found]:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in lacking)
+        raise ConfigError(f"{where} does not tell everything about its codec; give {options}.")
+    quantizer = shapes["quantizer"] | {"dropout": found.pop("dropout", False)}
+    return {**shapes, **found, "quantizer": quantizer}
 
 
 def find(source: Path) -> Path:

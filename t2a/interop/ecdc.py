@@ -100,7 +100,7 @@ def parse(data: bytes, name: str) -> Header:
         raise damaged from error
     if not (_positive(length) and _positive(codebooks)):
         raise damaged
-    if model not in MODELS:
+    if str(model) not in MODELS:
         raise DataError(f"{name} was written by a codec {model!r}; only {' and '.join(MODELS)} are known.")
     if coded:
         raise DataError(
@@ -113,6 +113,8 @@ def parse(data: bytes, name: str) -> Header:
 def unpack(data: bytes, header: Header, codec: Codec, name: str) -> Iterator[Encoded]:
     """Yield the segments of a file. Raises `DataError` where it is cut off, or goes on after its last one."""
     place, bits = header.start, int(math.log2(codec.bins))
+    if header.length // codec.hop * header.codebooks * bits > 8 * (len(data) - place):
+        raise DataError(f"{name} is cut off: it holds fewer codes than its header says; copy the file again.")
     for start, stop in segments.spans(codec.config, header.length):
         scale, count = None, math.ceil((stop - start) / codec.hop) * header.codebooks
         size = (count * bits + 7) // 8

@@ -54,7 +54,9 @@ def _quantizer(parts: Mapping[str, Mapping[int, Tensor]], name: str, where: str)
     count = 1 + max(max(found, default=-1) for found in parts.values())
     missing = [name.format(k, part) for part, found in parts.items() for k in range(count) if k not in found]
     if missing:
-        raise CheckpointError(f"{where} lacks {len(missing)} tensors ({', '.join(missing[:3])}); copy or save it again.")
+        raise CheckpointError(
+            f"{where} lacks {len(missing)} tensors ({', '.join(missing[:3])}); copy or save it again."
+        )
     stacked = {}
     for part, found in parts.items():
         if len({tensor.shape for tensor in found.values()}) > 1:
@@ -75,7 +77,9 @@ def layout(own: Mapping[str, Tensor], where: str) -> dict[str, Any]:
         for name, tensor in own.items()
         if name.endswith((".weight", ".weight_v")) and tensor.ndim == 3
     }
-    outer = sorted((name for name in weights if re.fullmatch(r"decoder\.\d+", name)), key=lambda n: int(n.split(".")[1]))
+    outer = sorted(
+        (name for name in weights if re.fullmatch(r"decoder\.\d+", name)), key=lambda n: int(n.split(".")[1])
+    )
     units = [name for name in weights if re.fullmatch(r"decoder\.\d+\.block\.1", name)]
     first, last = weights.get("encoder.0"), weights.get("decoder.0")
     if first is None or last is None or len(outer) < 3 or not units:
@@ -114,7 +118,9 @@ def refuse(where: str, settings: Mapping[str, tuple[Any, Any]]) -> None:
     """Raise `CheckpointError` if a setting (name -> what it is, what alone a codec of ours knows) is another."""
     for name, (found, known) in settings.items():
         if found != known:
-            raise CheckpointError(f"{where}: its {name} is {found}, t2a's codec knows {known} only; it cannot be taken.")
+            raise CheckpointError(
+                f"{where}: its {name} is {found}, t2a's codec knows {known} only; it cannot be taken."
+            )
 
 
 def convert(load: Callable[[], Codec], out: str) -> str:
