@@ -22,8 +22,8 @@ from t2a.models import segments
 from t2a.models.codec import Codec, Encoded
 
 MAGIC, VERSION, HEAD = b"ECDC", 0, struct.Struct(">4sBI")
-MODELS = {"encodec_24khz": (24000, 1, False), "encodec_48khz": (48000, 2, True)}
-"""Rate, channels, and whether it normalises, of the codecs that the encodec package compresses with"""
+MODELS = {"encodec_24khz": (24000, 1, False, None), "encodec_48khz": (48000, 2, True, 1.0)}
+"""Rate, channels, whether it normalises, and seconds of a segment, of encodec's codecs"""
 
 
 class Clip(NamedTuple):
@@ -71,7 +71,7 @@ def read(source: str | Path, model: str | None) -> Clip:
             f"(`t2a import huggingface facebook/{header.model} OUT` makes one)."
         )
     codec = Codec.from_pretrained(model)
-    kind = (codec.sample_rate, codec.channels, codec.config.normalise)
+    kind = (codec.sample_rate, codec.channels, codec.config.normalise, codec.config.segment_seconds)
     if kind != MODELS[header.model] or header.codebooks > codec.codebooks or codec.bins & (codec.bins - 1):
         raise CheckpointError(
             f"{source} was written by {header.model} with {header.codebooks} codebooks, and {model} is a codec of "

@@ -77,14 +77,12 @@ def layout(own: Mapping[str, Tensor], where: str) -> dict[str, Any]:
         for name, tensor in own.items()
         if name.endswith((".weight", ".weight_v")) and tensor.ndim == 3
     }
-    outer = sorted(
-        (name for name in weights if re.fullmatch(r"decoder\.\d+", name)), key=lambda n: int(n.split(".")[1])
-    )
+    layers = sorted(int(match[1]) for name in weights if (match := re.fullmatch(r"decoder\.(\d+)", name)))
     units = [name for name in weights if re.fullmatch(r"decoder\.\d+\.block\.1", name)]
     first, last = weights.get("encoder.0"), weights.get("decoder.0")
-    if first is None or last is None or len(outer) < 3 or not units:
+    if first is None or last is None or len(layers) < 3 or not units:
         raise CheckpointError(f"{where} holds no codec of EnCodec's kind: its encoder or decoder is not in it.")
-    ratios = [weights[name][-1] // 2 for name in outer[1:-1]]
+    ratios = [weights[f"decoder.{layer}"][-1] // 2 for layer in layers[1:-1]]
     weighted, normed = "encoder.0.weight_v" in own, "encoder.0.norm.weight" in own
     return {
         "channels": first[1],
@@ -102,7 +100,7 @@ def layout(own: Mapping[str, Tensor], where: str) -> dict[str, Any]:
 
 
 def assemble(settings: Mapping[str, Any], own: Mapping[str, Tensor], where: str) -> Codec:
-    """Build the codec of settings and tensors (`own_names`). Raises `CheckpointError` where these do not fit exactly."""
+    """Build the codec of settings and tensors (`own_names`). Raises `CheckpointError` unless these fit exactly."""
     try:
         config = validate(CodecConfig, settings, where)
     except ConfigError as error:

@@ -293,5 +293,5 @@ def test_a_compressed_archive_is_not_unpacked(tmp_path):
     ):
         for name in archive.namelist():
             packed.writestr(name, archive.read(name))
-    with pytest.raises(CheckpointError, match="small.bin"):
+    with pytest.raises(CheckpointError, match=r"small\.bin"):
         audiocraft.load(tmp_path / "small.bin")
