@@ -3,6 +3,7 @@
 import torch
 from encodec import model as encodec
 from encodec import modules
+from encodec.compress import compress
 from encodec.quantization import ResidualVectorQuantizer
 
 from tests.interop.parity import fill, sound
@@ -43,3 +44,11 @@ def filled(model: encodec.EncodecModel) -> encodec.EncodecModel:
     for book in books:
         book.inited.fill_(1)
     return model.eval()
+
+
+@torch.no_grad()
+def compressed(model: encodec.EncodecModel, length: int, codebooks: int = 3) -> bytes:
+    """Return the `.ecdc` file that the encodec package writes of `length` samples."""
+    model.bandwidth = codebooks * model.frame_rate * 10 / 1000
+    wave = sound(length / model.sample_rate, model.sample_rate, model.channels)[0, :, :length]
+    return compress(model, wave, use_lm=False)

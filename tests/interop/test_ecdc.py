@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from encodec.compress import MODELS
-from encodec.compress import compress as encodec_compress
 from encodec.compress import decompress as encodec_decompress
 
 from t2a.audio.io import decode
@@ -16,7 +15,6 @@ from t2a.errors import CheckpointError, ConfigError, DataError
 from t2a.interop import audiocraft, ecdc
 from t2a.models.codec import Codec
 from tests.interop import peers
-from tests.interop.parity import sound
 
 LENGTHS = {"encodec_24khz": [1, 319, 5000, 24000], "encodec_48khz": [1, 47_999, 48_001, 100_000]}
 
@@ -45,18 +43,11 @@ def mono(tmp_path_factory):
     return imported("encodec_24khz", tmp_path_factory.mktemp("mono"))
 
 
-@torch.no_grad()
-def written(model, length: int, codebooks: int = 3) -> bytes:
-    model.bandwidth = codebooks * model.frame_rate * 10 / 1000
-    wave = sound(length / model.sample_rate, model.sample_rate, model.channels)[0, :, :length]
-    return encodec_compress(model, wave, use_lm=False)
-
-
 def test_a_file_decodes_as_where_it_comes_from(peer, tmp_path, monkeypatch):
     model, folder = peer
     monkeypatch.setitem(MODELS, model.name, lambda: model)
     for length in LENGTHS[model.name]:
-        data = written(model, length)
+        data = peers.compressed(model, length)
         (tmp_path / "x.ecdc").write_bytes(data)
         theirs, rate = encodec_decompress(data)
         clip = ecdc.read(tmp_path / "x.ecdc", str(folder))
@@ -68,7 +59,7 @@ def test_a_file_decodes_as_where_it_comes_from(peer, tmp_path, monkeypatch):
 
 def test_it_becomes_an_audio_file(peer, tmp_path):
     model, folder = peer
-    (tmp_path / "x.ecdc").write_bytes(written(model, 60_000))
+    (tmp_path / "x.ecdc").write_bytes(peers.compressed(model, 60_000))
     done = []
     seconds = decompress(tmp_path / "x.ecdc", tmp_path / "x.wav", str(folder), progress=lambda d, t: done.append((d, t)))
     wave, rate = decode(tmp_path / "x.wav")
@@ -103,9 +94,9 @@ def head(data: bytes, **changes) -> bytes:
         (lambda d: b"RIFF" + d[4:], "no ECDC file"),
     ],
 )
-def test_a_damaged_file_is_refused_and_nothing_written(change, told, mono, tmp_path):
+def test_a_damaged_file_is_refused_and_nothing_peers.compressed(change, told, mono, tmp_path):
     model, folder = mono
-    (tmp_path / "x.ecdc").write_bytes(change(written(model, 5000)))
+    (tmp_path / "x.ecdc").write_bytes(change(peers.compressed(model, 5000)))
     with pytest.raises(DataError, match=told):
         decompress(tmp_path / "x.ecdc", tmp_path / "x.wav", str(folder))
     assert [path.name for path in tmp_path.iterdir()] == ["x.ecdc"]
@@ -113,7 +104,7 @@ def test_a_damaged_file_is_refused_and_nothing_written(change, told, mono, tmp_p
 
 def test_a_segment_that_is_cut_off_is_named(tmp_path):
     model, folder = imported("encodec_48khz", tmp_path)
-    data = written(model, 100_000)
+    data = peers.compressed(model, 100_000)
     (tmp_path / "x.ecdc").write_bytes(data[:-20])
     with pytest.raises(DataError, match=r"the segment that begins at 1.98 s"):
         ecdc.read(tmp_path / "x.ecdc", str(folder))
@@ -125,7 +116,7 @@ def test_a_segment_that_is_cut_off_is_named(tmp_path):
 
 def test_another_codec_than_the_one_named_is_refused(mono, tmp_path):
     model, folder = mono
-    data = written(model, 5000)
+    data = peers.compressed(model, 5000)
     (tmp_path / "x.ecdc").write_bytes(data)
     with pytest.raises(ConfigError, match=r"give that codec with --model .*facebook/encodec_24khz"):
         ecdc.read(tmp_path / "x.ecdc", None)
