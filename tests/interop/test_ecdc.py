@@ -61,7 +61,8 @@ def test_it_becomes_an_audio_file(peer, tmp_path):
     model, folder = peer
     (tmp_path / "x.ecdc").write_bytes(peers.compressed(model, 60_000))
     done = []
-    seconds = decompress(tmp_path / "x.ecdc", tmp_path / "x.wav", str(folder), progress=lambda d, t: done.append((d, t)))
+    source, out = tmp_path / "x.ecdc", tmp_path / "x.wav"
+    seconds = decompress(source, out, str(folder), progress=lambda d, t: done.append((d, t)))
     wave, rate = decode(tmp_path / "x.wav")
     assert seconds == 60_000 / model.sample_rate
     assert (wave.shape, rate) == ((model.channels, 60_000), model.sample_rate)
@@ -94,7 +95,7 @@ def head(data: bytes, **changes) -> bytes:
         (lambda d: b"RIFF" + d[4:], "no ECDC file"),
     ],
 )
-def test_a_damaged_file_is_refused_and_nothing_peers.compressed(change, told, mono, tmp_path):
+def test_a_damaged_file_is_refused_and_nothing_written(change, told, mono, tmp_path):
     model, folder = mono
     (tmp_path / "x.ecdc").write_bytes(change(peers.compressed(model, 5000)))
     with pytest.raises(DataError, match=told):

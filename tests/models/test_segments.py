@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -28,7 +30,7 @@ def test_segments_cover_a_clip_of_any_length_and_come_back_as_long(length, overl
     spans = segments.spans(model.config, length)
     assert spans[0][0] == 0
     assert spans[-1][1] == length
-    assert all(after[0] <= before[1] for before, after in zip(spans, spans[1:], strict=False))
+    assert all(after[0] <= before[1] for before, after in itertools.pairwise(spans))
     parts = segments.encode(model, wave)
     decoded = segments.decode(model, parts, length)
     assert decoded.shape == wave.shape

@@ -32,7 +32,7 @@ def test_every_recipe_is_a_run_of_its_name(recipe) -> None:
     ("recipe", "parameters", "frames", "bits"),
     [
         ("encodec-24khz", 14_851_810, 75, 24_000),
-        ("encodec-48khz", 14_848_484, 150, 24_000),
+        ("encodec-48khz", 14_856_294, 150, 24_000),
         ("codec-16khz", 56_819_138, 50, 2_200),
         ("codec-32khz", 56_884_674, 50, 2_200),
     ],
