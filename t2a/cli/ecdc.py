@@ -1,22 +1,31 @@
 """`t2a decompress` for files of the encodec package."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from rich.progress import Progress
 
-from t2a.generate.decompress import new_audio_file
-from t2a.interop import ecdc
+MAGIC = b"ECDC"
 
 
-def decompress(
-    source: Path, out: Path, model: str | None, *, progress: Callable[[int, int], None] | None = None
-) -> float:
+def recognised(source: Path) -> bool:
+    """Tell whether a file is an `.ecdc` one, by its first bytes."""
+    try:
+        with source.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def decompress(source: Path, out: Path, model: str | None, bar: Progress) -> float:
     """Write the audio of an `.ecdc` file to `out`, whole or not at all, and return its seconds."""
-    clip = ecdc.read(source, model)
-    with new_audio_file(out, clip.sample_rate, clip.channels) as file:
-        for number, wave in enumerate(clip.waves, 1):
+    from t2a.generate.decompress import new_audio_file
+    from t2a.interop.ecdc import read
+
+    clip = read(source, model)
+    with new_audio_file(out, clip.sample_rate, clip.channels) as file, bar:
+        task = bar.add_task("decompressing", total=clip.length)
+        for wave in clip.waves:
             file.write(np.clip(wave, -1, 1).T)
-            if progress is not None:
-                progress(min(number, clip.segments), clip.segments)
+            bar.advance(task, wave.shape[-1])
     return clip.length / clip.sample_rate

@@ -33,9 +33,8 @@ class Clip(NamedTuple):
     channels: int
     length: int
     """samples of each channel"""
-    segments: int
     waves: Iterator[NDArray[np.float32]]
-    """[C, n], as many as segments or one more, `length` samples together"""
+    """[C, n], `length` samples together"""
 
 
 class Header(NamedTuple):
@@ -46,15 +45,6 @@ class Header(NamedTuple):
     codebooks: int
     start: int
     """byte at which the codes begin"""
-
-
-def recognised(source: str | Path) -> bool:
-    """Tell whether a file is an `.ecdc` one, by its first bytes."""
-    try:
-        with Path(source).open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError:
-        return False
 
 
 def read(source: str | Path, model: str | None) -> Clip:
@@ -77,10 +67,8 @@ def read(source: str | Path, model: str | None) -> Clip:
             f"{source} was written by {header.model} with {header.codebooks} codebooks, and {model} is a codec of "
             f"{codec.sample_rate} Hz, {codec.channels} channels and {codec.codebooks} codebooks; give the one it names."
         )
-    spans = segments.spans(codec.config, header.length)
     encoded = list(unpack(data, header, codec, str(source)))
-    waves = decode(codec, encoded, header.length)
-    return Clip(codec.sample_rate, codec.channels, header.length, len(spans), waves)
+    return Clip(codec.sample_rate, codec.channels, header.length, decode(codec, encoded, header.length))
 
 
 def parse(data: bytes, name: str) -> Header:

@@ -155,6 +155,17 @@ class Codec(Pretrained):
         wave = self.decoder(latents.to(next(self.decoder.parameters()).dtype))[..., :length]
         return rescaled(wave.float(), scale)
 
+    def fold(self) -> Self:
+        """Put weights in the place of their directions and lengths, for quicker inference; return the codec itself.
+
+        It still saves and loads under the same names, and cannot be trained any more.
+        """
+        for module in (self.encoder, self.decoder):
+            for conv in module.modules():
+                if isinstance(conv, NormedWeight):
+                    conv.fold()
+        return self
+
     def _normalised(self, wave: Tensor) -> tuple[Tensor, Tensor | None]:
         if not self.config.normalise:
             return wave, None
@@ -171,17 +182,6 @@ def loudness(wave: Tensor) -> Tensor:
 def rescaled(wave: Tensor, scale: Tensor | None) -> Tensor:
     """Give a wave [B, C, T] back the loudness [B] that was taken from it, if one was."""
     return wave if scale is None else wave * scale[:, None, None]
-
-    def fold(self) -> Self:
-        """Put weights in the place of their directions and lengths, for quicker inference; return the codec itself.
-
-        It still saves and loads under the same names, and cannot be trained any more.
-        """
-        for module in (self.encoder, self.decoder):
-            for conv in module.modules():
-                if isinstance(conv, NormedWeight):
-                    conv.fold()
-        return self
 
 
 class ResidualUnit(nn.Module):

@@ -8,9 +8,10 @@ import pytest
 import torch
 from encodec.compress import MODELS
 from encodec.compress import decompress as encodec_decompress
+from rich.progress import Progress
 
 from t2a.audio.io import decode
-from t2a.cli.ecdc import decompress
+from t2a.cli.ecdc import decompress, recognised
 from t2a.errors import CheckpointError, ConfigError, DataError
 from t2a.interop import audiocraft, ecdc
 from t2a.models.codec import Codec
@@ -60,13 +61,14 @@ def test_a_file_decodes_as_where_it_comes_from(peer, tmp_path, monkeypatch):
 def test_it_becomes_an_audio_file(peer, tmp_path):
     model, folder = peer
     (tmp_path / "x.ecdc").write_bytes(peers.compressed(model, 60_000))
-    done = []
-    source, out = tmp_path / "x.ecdc", tmp_path / "x.wav"
-    seconds = decompress(source, out, str(folder), progress=lambda d, t: done.append((d, t)))
+    assert recognised(tmp_path / "x.ecdc")
+    with Progress(disable=True) as bar:
+        seconds = decompress(tmp_path / "x.ecdc", tmp_path / "x.wav", str(folder), bar)
+        assert bar.finished
     wave, rate = decode(tmp_path / "x.wav")
     assert seconds == 60_000 / model.sample_rate
     assert (wave.shape, rate) == ((model.channels, 60_000), model.sample_rate)
-    assert done[-1][0] == done[-1][1]
+    assert not recognised(tmp_path / "x.wav")
     assert np.abs(wave).max() > 0.01
 
 
@@ -99,7 +101,7 @@ def test_a_damaged_file_is_refused_and_nothing_written(change, told, mono, tmp_p
     model, folder = mono
     (tmp_path / "x.ecdc").write_bytes(change(peers.compressed(model, 5000)))
     with pytest.raises(DataError, match=told):
-        decompress(tmp_path / "x.ecdc", tmp_path / "x.wav", str(folder))
+        decompress(tmp_path / "x.ecdc", tmp_path / "x.wav", str(folder), Progress(disable=True))
     assert [path.name for path in tmp_path.iterdir()] == ["x.ecdc"]
 
 
