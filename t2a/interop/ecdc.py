@@ -15,13 +15,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from t2a import storage
 from t2a.errors import CheckpointError, ConfigError, DataError
 from t2a.models import segments
 from t2a.models.codec import Codec, Encoded
+from t2a.models.streaming import StreamingDecoder
 
 MAGIC, VERSION, HEAD = b"ECDC", 0, struct.Struct(">4sBI")
+PIECE_SECONDS = 10.0  # that are decoded at once, of a codec without segments
 MODELS = {"encodec_24khz": (24000, 1, False, None), "encodec_48khz": (48000, 2, True, 1.0)}
 """Rate, channels, whether it normalises, and seconds of a segment, of encodec's codecs"""
 
@@ -60,7 +63,7 @@ def read(source: str | Path, model: str | None) -> Clip:
             f"{source} was written by {header.model}: give that codec with --model "
             f"(`t2a import huggingface facebook/{header.model} OUT` makes one)."
         )
-    codec = Codec.from_pretrained(model)
+    codec = Codec.from_pretrained(model).fold()
     kind = (codec.sample_rate, codec.channels, codec.config.normalise, codec.config.segment_seconds)
     if kind != MODELS[header.model] or header.codebooks > codec.codebooks or codec.bins & (codec.bins - 1):
         raise CheckpointError(
@@ -124,13 +127,22 @@ def unpack(data: bytes, header: Header, codec: Codec, name: str) -> Iterator[Enc
 
 
 def decode(codec: Codec, encoded: list[Encoded], length: int) -> Iterator[NDArray[np.float32]]:
-    """Yield the waves [C, n] of a clip of `length` samples."""
-    pieces, left = segments.pieces(codec, encoded), length
+    """Yield the waves [C, n] of a clip of `length` samples; what is held does not grow with it, but for the codes."""
+    whole = codec.config.segment_seconds is None
+    pieces, left = (stream(codec, encoded[0].codes) if whole else segments.pieces(codec, encoded)), length
     while left > 0:
         with torch.inference_mode():
             wave = next(pieces)[0, :, :left].numpy()
         left -= wave.shape[-1]
         yield wave
+
+
+def stream(codec: Codec, codes: Tensor) -> Iterator[Tensor]:
+    """Yield the wave [1, C, n] of codes [1, K, L] as of the whole, piece by piece."""
+    decoder = StreamingDecoder(codec)
+    for piece in codes.split(math.ceil(PIECE_SECONDS * codec.frame_rate), -1):
+        yield decoder.push(piece)
+    yield decoder.finish()
 
 
 def _positive(value: Any) -> bool:

@@ -17,7 +17,7 @@ from t2a.interop import audiocraft, ecdc
 from t2a.models.codec import Codec
 from tests.interop import peers
 
-LENGTHS = {"encodec_24khz": [1, 319, 5000, 24000], "encodec_48khz": [1, 47_999, 48_001, 100_000]}
+LENGTHS = {"encodec_24khz": [1, 319, 5000, 250_000], "encodec_48khz": [1, 47_999, 48_001, 100_000]}
 
 
 def imported(name: str, folder) -> tuple:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from t2a.errors import ConfigError
 from t2a.models import segments
 from t2a.models.codec import Codec, CodecConfig, Encoded, loudness
+from t2a.models.streaming import StreamingDecoder, StreamingEncoder
 from t2a.nn.quantize import QuantizerConfig
 
 
@@ -134,3 +135,9 @@ def test_a_clip_on_which_the_originals_fail_decodes():
     with torch.no_grad():
         decoded = segments.decode(model, segments.encode(model, wave), wave.shape[-1])
     assert decoded.shape == wave.shape
+
+
+@pytest.mark.parametrize("coder", [StreamingEncoder, StreamingDecoder])
+def test_a_codec_that_normalises_does_not_stream(coder):
+    with pytest.raises(ValueError, match="in segments"):
+        coder(codec(normalise=True))
