@@ -1,4 +1,4 @@
-"""`t2a VERB`: train, tune, evaluate, generate, compress, decompress, serve, info, register.
+"""`t2a VERB`: train, tune, evaluate, generate, compress, decompress, serve, info, register, import.
 
 Heavy libraries are imported inside the verbs, so that `--help` answers at once.
 """
@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from t2a.cli.imports import app as import_app
 from t2a.cli.prepare import app as prepare_app
 from t2a.errors import ConfigError, DataError, T2AError
 
@@ -21,6 +22,7 @@ app = typer.Typer(
     help="Train, tune, use and serve text-to-audio models. MODEL and OUT are a folder, s3://... or models:/name@alias.",
 )
 app.add_typer(prepare_app, name="prepare")
+app.add_typer(import_app, name="import")
 console = Console()
 
 ModelArgument = Annotated[str, typer.Argument(help="A model, step or run folder, s3://..., or models:/name@alias.")]
@@ -164,7 +166,7 @@ def compress(
 
 @app.command()
 def decompress(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A file that `t2a compress` wrote.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A file of `t2a compress`, or .ecdc of encodec.")],
     out: Annotated[Path, typer.Argument(help="The audio file to write.")],
     model: Annotated[str | None, typer.Option(help="The codec; by default the one named in the file.")] = None,
     entropy: Annotated[
@@ -174,9 +176,15 @@ def decompress(
     end: Annotated[float | None, typer.Option(help="Stop at this second.", min=0)] = None,
 ) -> None:
     """Turn a compressed file, or a part of it, back into audio; what is damaged is silent, told, and exit code 1."""
+    from t2a.cli import ecdc
     from t2a.generate.decompress import decompress as run
 
     check_output_folder(out)
+    if ecdc.recognised(source):
+        if entropy or start or end is not None:
+            raise ConfigError(f"{source} is an ECDC file: --entropy, --start and --end are for those of t2a compress")
+        console.print(f"{out}: {ecdc.decompress(source, out, model, progress_bar()):.2f} s")
+        return
     with progress_bar() as bar:
         task = bar.add_task("decompressing", total=None)
         found = run(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from t2a.config import Config
+from t2a.errors import ConfigError
 from t2a.models.pretrained import Pretrained
 from t2a.models.waves import check, check_shape
 from t2a.nn.conv import Conv1d, ConvTranspose1d, Norm, NormedWeight, PadMode
@@ -37,6 +38,21 @@ class CodecConfig(Config):
     norm: Norm = "weight"
     pad_mode: PadMode = "constant"
     quantizer: QuantizerConfig = QuantizerConfig(codebooks=4, bins=2048)
+    normalise: bool = False
+    """bring a clip to a loudness of 1 before it is encoded; what it had goes beside the codes as their `scale`"""
+    segment_seconds: float | None = Field(None, gt=0)
+    """a longer clip is coded in segments of this length (`t2a.models.segments`); by default in one piece"""
+    overlap: float = Field(0.01, ge=0, lt=1)
+    """of a segment with the next one, as a share of its length"""
+
+
+class Encoded(NamedTuple):
+    """What a clip, or a segment of one, is decoded from."""
+
+    codes: Tensor
+    """[B, K, L] int64"""
+    scale: Tensor | None = None
+    """[B] loudness, of a codec that normalises"""
 
 
 class CodecOutput(NamedTuple):
@@ -100,24 +116,44 @@ class Codec(Pretrained):
         return self.frame_rate * self.codebooks * math.log2(self.bins)
 
     def forward(self, wave: Tensor, codebooks: int | None = None) -> CodecOutput:
-        """Encode, quantize and decode; learns the codebooks while training."""
+        """Encode, quantize and decode a wave as one segment; learns the codebooks while training."""
         check_shape(wave, self.channels)
+        wave, scale = self._normalised(wave)
         quantized = self.quantizer(self.encoder(wave), codebooks)
         audio = self.decoder(quantized.latents)[..., : wave.shape[-1]]
-        return CodecOutput(audio.float(), quantized.codes, quantized.commitment)
+        return CodecOutput(rescaled(audio.float(), scale), quantized.codes, quantized.commitment)
 
     def encode(self, wave: Tensor, codebooks: int | None = None) -> Tensor:
         """Return codes [B, K, L] int64 of a wave [B, C, T], or of its first `codebooks` codebooks.
 
+        Raises `ConfigError` for a codec that normalises, whose codes do not tell the loudness.
+        """
+        if self.config.normalise:
+            raise ConfigError(
+                "This codec normalises the loudness, which its codes alone do not hold; "
+                "use one with `normalise: false`, or encode_scaled() in place of encode()."
+            )
+        return self.encode_scaled(wave, codebooks).codes
+
+    def encode_scaled(self, wave: Tensor, codebooks: int | None = None) -> Encoded:
+        """Return codes of a wave [B, C, T] taken as one segment, with its scale where the codec normalises.
+
         Raises `ValueError` for another number of channels, an empty wave and samples that are not finite.
         """
         check(wave, self.channels)
-        return self.quantizer.encode(self.encoder(wave), codebooks)
+        wave, scale = self._normalised(wave)
+        return Encoded(self.quantizer.encode(self.encoder(wave), codebooks), scale)
 
-    def decode(self, codes: Tensor, length: int | None = None) -> Tensor:
-        """Return the wave [B, C, T] of codes [B, k, L] with k <= K; T is `length`, by default L * hop."""
+    def decode(self, codes: Tensor, length: int | None = None, scale: Tensor | None = None) -> Tensor:
+        """Return the wave [B, C, T] of codes [B, k, L] with k <= K; T is `length`, by default L * hop.
+
+        A codec that normalises needs the `scale` [B] of the codes, any other has none.
+        """
+        if (scale is not None) != self.config.normalise:
+            raise ValueError("codes come with a scale if, and only if, the codec normalises: see Codec.encode_scaled")
         latents = self.quantizer.decode(codes)
-        return self.decoder(latents.to(next(self.decoder.parameters()).dtype))[..., :length].float()
+        wave = self.decoder(latents.to(next(self.decoder.parameters()).dtype))[..., :length]
+        return rescaled(wave.float(), scale)
 
     def fold(self) -> Self:
         """Put weights in the place of their directions and lengths, for quicker inference; return the codec itself.
@@ -129,6 +165,23 @@ class Codec(Pretrained):
                 if isinstance(conv, NormedWeight):
                     conv.fold()
         return self
+
+    def _normalised(self, wave: Tensor) -> tuple[Tensor, Tensor | None]:
+        if not self.config.normalise:
+            return wave, None
+        scale = loudness(wave)
+        return (wave / scale[:, None, None]).to(wave.dtype), scale
+
+
+def loudness(wave: Tensor) -> Tensor:
+    """Return the root mean square [B] of a wave [B, C, T] mixed to one channel, never 0 (EnCodec, section 3.1)."""
+    with torch.autocast(wave.device.type, enabled=False):
+        return wave.float().mean(1).square().mean(-1).sqrt() + 1e-8
+
+
+def rescaled(wave: Tensor, scale: Tensor | None) -> Tensor:
+    """Give a wave [B, C, T] back the loudness [B] that was taken from it, if one was."""
+    return wave if scale is None else wave * scale[:, None, None]
 
 
 class ResidualUnit(nn.Module):

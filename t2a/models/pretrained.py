@@ -68,7 +68,7 @@ class Pretrained(nn.Module):
         with torch.random.fork_rng(devices=[]):  # the start weights are overwritten: draw nothing for them
             model = cls(built)
         tensors = read_tensors(folder / WEIGHTS)
-        _check_fit(where, model.state_dict(), tensors)
+        check_fit(where, model.state_dict(), tensors)
         model.load_state_dict(tensors)
         return model.eval()
 
@@ -169,7 +169,7 @@ def _portable(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", dtype, copy=True).contiguous()
 
 
-def _check_fit(where: str | Path, own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+def check_fit(where: str | Path, own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
     """Refuse tensors that do not fit the model exactly."""
     shapes = [
         f"{name} {list(given[name].shape)} instead of {list(own[name].shape)}"

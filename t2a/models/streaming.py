@@ -141,6 +141,11 @@ def _(layer: SkipLSTM) -> Stage:
 
 
 def _refuse(config: CodecConfig) -> None:
+    if config.normalise:
+        raise ValueError(
+            "a codec that normalises measures the loudness of all that it codes before its first frame and cannot "
+            "stream: code it in segments (t2a.models.segments)."
+        )
     if config.norm == "time_group":
         raise ValueError(
             'a codec with norm "time_group" looks at the whole signal before its first frame and cannot stream: '

@@ -14,7 +14,19 @@ from t2a.audio.io import write
 from t2a.cli import app
 from tests.train.small import audio_corpus, untrained_codec
 
-VERBS = ["prepare", "train", "tune", "evaluate", "generate", "compress", "decompress", "serve", "info", "register"]
+VERBS = [
+    "prepare",
+    "train",
+    "tune",
+    "evaluate",
+    "generate",
+    "compress",
+    "decompress",
+    "serve",
+    "info",
+    "register",
+    "import",
+]
 
 
 def t2a(*arguments, **options):

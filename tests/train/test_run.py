@@ -1,12 +1,67 @@
 import json
+from pathlib import Path
 
 import pytest
+import torch
 
-from t2a.config import dump, validate
+from t2a.config import dump, load, validate
 from t2a.errors import ConfigError
+from t2a.models.codec import Codec
 from t2a.train.fit import absolute
 from t2a.train.run import Run
 from tests.train.small import codec_run, lm_run, untrained_codec
+
+RECIPES = Path(__file__).parents[2] / "jobs" / "recipes"
+SMALL = sorted(path.stem for path in RECIPES.glob("*-small.yaml") if "codec" in path.stem)
+
+
+def codec_of(recipe: str) -> Codec:
+    """The full-size codec of a recipe, without memory for its weights."""
+    with torch.device("meta"):
+        return Codec(load(Run, RECIPES / f"{recipe}.yaml").task.model)
+
+
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in RECIPES.glob("*.yaml")))
+def test_every_recipe_is_a_run_of_its_name(recipe) -> None:
+    run = load(Run, RECIPES / f"{recipe}.yaml")
+    assert run.name == recipe
+    assert validate(Run, json.loads(json.dumps(run.model_dump(mode="json"))), recipe) == run
+
+
+@pytest.mark.parametrize(
+    ("recipe", "parameters", "frames", "bits"),
+    [
+        ("encodec-24khz", 14_851_810, 75, 24_000),
+        ("encodec-48khz", 14_856_294, 150, 24_000),
+        ("codec-16khz", 56_819_138, 50, 2_200),
+        ("codec-32khz", 56_884_674, 50, 2_200),
+    ],
+)
+def test_recipes_have_the_published_sizes_and_rates(recipe, parameters, frames, bits) -> None:
+    codec = codec_of(recipe)
+    assert sum(p.numel() for p in codec.parameters()) == parameters
+    assert (codec.frame_rate, codec.bit_rate) == (frames, bits)
+
+
+@pytest.mark.parametrize("streams", [1, 2, 4, 8])
+def test_every_number_of_streams_has_500_codes_a_second_of_2048_vectors(streams) -> None:
+    codec = codec_of(f"codec-k{streams}")
+    assert codec.hop == 32 * streams
+    assert (codec.codebooks * codec.frame_rate, codec.codebooks * codec.bins) == (500, 2048)
+    assert codec.bit_rate == {1: 5500, 2: 5000, 4: 4500, 8: 4000}[streams]
+
+
+@pytest.mark.parametrize("recipe", SMALL)
+def test_every_small_codec_takes_a_step(recipe) -> None:
+    task = load(Run, RECIPES / f"{recipe}.yaml", ["task.model.quantizer.kmeans_steps=1"]).task
+    torch.manual_seed(0)
+    nets = (built := task.build()).networks()
+    wave = 0.1 * torch.randn(2, task.model.channels, 6400)
+    step = built.losses(nets, {"audio": wave}, task.critic_start)
+    for _, loss, logs in step:
+        loss.backward()
+        assert all(value.isfinite() for value in logs.values())
+    assert all(p.grad is not None and p.grad.isfinite().all() for net in nets.values() for p in net.parameters())
 
 
 def test_it_survives_json_and_yaml() -> None:

@@ -1,0 +1,1 @@
+"""Checkpoints and files of other projects, read without running anything they bring."""

@@ -1,0 +1,37 @@
+"""`t2a import` and `t2a decompress` of a foreign file, from end to end."""
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from t2a.audio.io import probe
+from t2a.cli import app, main
+from t2a.models.codec import Codec
+from tests.interop import peers
+
+
+def test_a_foreign_codec_decodes_a_foreign_file(tmp_path):
+    model = peers.build("encodec_24khz")
+    torch.save(model.state_dict(), tmp_path / "model.th")
+    options = ["--sample-rate", "24000", "--causal", "--pad-mode", "reflect"]
+    made = CliRunner().invoke(app, ["import", "audiocraft", f"{tmp_path}/model.th", f"{tmp_path}/codec", *options])
+    assert made.exit_code == 0, made.output
+    assert "24,000 Hz, 1 channel(s), 75 frames/s of 4 x 10 bits (3 kbit/s)" in " ".join(made.output.split())
+    assert Codec.from_pretrained(tmp_path / "codec").config.causal
+    (tmp_path / "x.ecdc").write_bytes(peers.compressed(model, 12_000))
+    decoded = CliRunner().invoke(
+        app, ["decompress", f"{tmp_path}/x.ecdc", f"{tmp_path}/x.wav", "--model", f"{tmp_path}/codec"]
+    )
+    assert decoded.exit_code == 0, decoded.output
+    assert "x.wav: 0.50 s" in " ".join(decoded.output.split())
+    assert probe(tmp_path / "x.wav").seconds == 0.5
+
+
+def test_a_source_that_is_none_is_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["t2a", "import", "audiocraft", f"{tmp_path}/nowhere", f"{tmp_path}/out"])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    told = capsys.readouterr().err
+    assert told.startswith("error:")
+    assert "nowhere is no file, nor a folder with a compression_state_dict.bin" in told
+    assert not (tmp_path / "out").exists()
