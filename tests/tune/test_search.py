@@ -198,6 +198,7 @@ def test_a_search_trains_every_point_nests_its_runs_and_goes_on_when_run_again(t
 
     client = registry.client(registry.tracking_uri())
     experiment = client.get_experiment_by_name("search")
+    assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
     parents = [r for r in runs if r.info.run_name == "codec-search"]
     children = [r for r in runs if r.info.run_name.startswith("trial-")]
