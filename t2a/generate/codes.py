@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from t2a.audio.io import AudioError, decode
 from t2a.audio.transform import resample, to_channels
@@ -24,34 +22,6 @@ from t2a.models.pretrained import locate, read_config
 
 WINDOW = 64  # clips in memory at a time, among which those of equal length are encoded together
 BATCH_SECONDS = 80.0  # of sound that the codec sees at once
-
-
-class FewLengths(TorchFunctionMode):
-    """Let convolutions see few different lengths, at the same result: inputs [B, C, T] grow by up to an eighth.
-
-    Each is lengthened with zeros on the right, and the outputs that these reach are cut off again. On CPU oneDNN
-    builds code for every length that it meets first, which for a small codec takes as long as the encoding.
-    """
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is not torch.conv1d:
-            return func(*args, **kwargs)
-        given = dict(zip(("input", "weight", "bias", "stride", "padding", "dilation", "groups"), args, strict=False))
-        given |= kwargs
-        if given.get("padding", 0) not in (0, (0,)):
-            return func(**given)
-        wave, reach = given["input"], _one(given.get("dilation", 1)) * (given["weight"].shape[-1] - 1)
-        length = wave.shape[-1]
-        grain = 1 << max(0, length.bit_length() - 4)
-        given["input"] = functional.pad(wave, (0, -length % grain))
-        return func(**given)[..., : (length - reach - 1) // _one(given.get("stride", 1)) + 1]
-
-
-def _one(value: int | tuple[int]) -> int:
-    return value if isinstance(value, int) else value[0]
 
 
 class CodeEncoder:
@@ -81,8 +51,7 @@ class CodeEncoder:
             for begin in range(0, len(indices), at_once):
                 chosen = indices[begin : begin + at_once]
                 batch = torch.from_numpy(np.stack([waves[index] for index in chosen])).to(self.device)
-                with FewLengths():
-                    encoded = self.codec.encode(batch)
+                encoded = self.codec.encode(batch)
                 codes |= zip(chosen, encoded.cpu().numpy(), strict=True)
         return [codes[index] for index in range(len(waves))]
 

@@ -3,13 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.overrides import TorchFunctionMode
 
 from t2a.audio.io import decode, encode_flac
 from t2a.data.schema import unpack_codes
 from t2a.data.shards import read_rows, write_shards
 from t2a.errors import ConfigError, DataError
-from t2a.generate.codes import CodeEncoder, FewLengths, precompute_codes
+from t2a.generate.codes import CodeEncoder, precompute_codes
 from t2a.models.codec import Codec, CodecConfig
 from t2a.models.lm import LM, LMConfig
 from t2a.nn.quantize import QuantizerConfig
@@ -74,54 +73,6 @@ def test_codes_do_not_depend_on_what_is_encoded_beside(codec):
     waves = [random.standard_normal((1, length)).astype(np.float32) for length in (400, 397, 1600, 33, 400)]
     for together, wave in zip(encoder(waves), waves, strict=True):
         np.testing.assert_array_equal(together, encoder([wave])[0])
-
-
-@pytest.mark.parametrize(
-    "case", [{}, {"stride": 3}, {"dilation": 2}, {"stride": (2,), "dilation": (3,)}, {"padding": 2}]
-)
-def test_lengthened_convolutions_give_what_the_wave_gives_alone(case):
-    torch.manual_seed(0)
-    weight, bias = torch.randn(4, 3, 5), torch.randn(4)
-    for length in (13, 100, 257, 1000):
-        wave = torch.randn(2, 3, length)
-        expected = torch.nn.functional.conv1d(wave, weight, bias, **case)
-        with FewLengths():
-            torch.testing.assert_close(torch.nn.functional.conv1d(wave, weight, bias, **case), expected)
-
-
-@pytest.mark.parametrize("causal", [True, False])
-def test_clips_of_many_lengths_have_few_for_the_convolutions_and_codes_of_their_own(tmp_path, causal):
-    torch.manual_seed(0)
-    quantizer = QuantizerConfig(codebooks=2, bins=16, kmeans_steps=3)
-    sizes = {"filters": 2, "ratios": (4, 2), "dimension": 4, "lstm_layers": 1, "causal": causal}
-    model = Codec(CodecConfig(sample_rate=RATE, quantizer=quantizer, **sizes)).train()
-    model(0.5 * torch.randn(4, 1, 4000))
-    model.save_pretrained(tmp_path)
-    model.eval()
-    random = np.random.default_rng(0)
-    waves = [0.3 * random.standard_normal((1, length)).astype(np.float32) for length in range(2000, 4000, 40)]
-    with Noting() as noted:
-        plain = [model.encode(torch.from_numpy(wave)[None])[0].numpy() for wave in waves]
-    assert len(noted.seen) >= 8 * len(waves)
-    with Noting() as noted:
-        found = CodeEncoder(tmp_path)(waves)
-    assert len(noted.seen) < 2 * len(waves)
-    for codes, expected in zip(found, plain, strict=True):
-        np.testing.assert_array_equal(codes, expected)
-
-
-class Noting(TorchFunctionMode):
-    """Notes the shapes that convolutions are called with."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: set[tuple] = set()
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        given = dict(zip(("input", "weight"), args, strict=False)) | (kwargs or {})
-        if func is torch.conv1d:
-            self.seen.add((given["input"].shape, given["weight"].shape))
-        return func(*args, **(kwargs or {}))
 
 
 def test_other_rates_are_resampled(codec, tmp_path):
