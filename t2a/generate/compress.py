@@ -67,6 +67,7 @@ def compress(
         hop=codec.hop,
         chunk=chunk,
     )
+    codec.fold()  # after its fingerprint is taken
     expected = max(1, math.ceil(info.frames * codec.sample_rate / info.rate / (chunk * codec.hop)))
     done = length = 0
     with storage.writing(out) as file:

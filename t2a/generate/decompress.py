@@ -98,13 +98,13 @@ def _models(header: Header, source: str, model: str | None, entropy: str | None)
         told = f"{source} was compressed by another codec than {where}; give the model {header.codec.where}."
         raise CheckpointError(told)
     if header.entropy is None:
-        return codec, load_coding(None, codec)[0]
+        return codec.fold(), load_coding(None, codec)[0]
     where = entropy or header.entropy.where
     coding, identity = load_coding(where, codec)
     if identity is None or identity.fingerprint != header.entropy.fingerprint:
         told = f"{source} was compressed with another entropy model than {where}; give {header.entropy.where}."
         raise CheckpointError(told)
-    return codec, coding
+    return codec.fold(), coding
 
 
 def _part(reader: Reader, start: float, end: float | None) -> tuple[int, int]:
