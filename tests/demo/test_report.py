@@ -8,6 +8,9 @@ from t2a.demo import report
 from t2a.demo.report import by_system, write_report
 
 
+METRICS = ("bit_rate", "mel_distance", "si_snr")
+
+
 def figure(mean: float) -> dict[str, float]:
     return {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "count": 9}
 
@@ -22,7 +25,7 @@ def facts(tmp_path: Path) -> dict:
     split = {"clips": 3, "hours": 0.1}
     made = {"prompt": "A dog & a cat.", "file": clip("a"), "seed": 3, "seconds": 0.5, "guidance": 3.0, "took": 1.0}
     pair = {"caption": "Rain.", "original": clip("bb"), "decoded": clip("ccc"), "si_snr": 7.25, "mel_distance": 5.0}
-    codec = {f"{m}/{s}": figure(4.0) for m in ("mel_distance", "si_snr") for s in ("codec", "untrained", "mu-law")}
+    codec = {f"{m}/{s}": figure(4.0) for m in METRICS for s in ("codec", "untrained", "mu-law")}
     lm = {f"nats/{s}": figure(2.5) for s in ("its caption", "shuffled", "unigram")}
     lm["gain/over shuffled captions"] = figure(0.321)
     return {
