@@ -7,7 +7,6 @@ from t2a.audio.io import write
 from t2a.demo import report
 from t2a.demo.report import by_system, write_report
 
-
 METRICS = ("bit_rate", "mel_distance", "si_snr")
 
 
