@@ -22,7 +22,7 @@ from t2a import storage
 from t2a.config import dump
 from t2a.data.batch import Batches
 from t2a.data.position import Position
-from t2a.errors import CheckpointError
+from t2a.errors import CheckpointError, StorageError
 from t2a.tasks.task import Task
 from t2a.train.card import model_card
 from t2a.train.ema import Ema
@@ -68,6 +68,10 @@ def _read(uri: str) -> Found | None:
         trainer = json.loads(storage.read_bytes(storage.join(uri, TRAINER)))
     except ValueError:
         return None
+    except StorageError:
+        if TRAINER in storage.files(uri):
+            raise
+        return None  # removed since it was listed, as newer ones had come
     whole = all(files.get(name) == size for name, size in trainer["files"].items())
     return Found(trainer["step"], uri, trainer) if whole else None
 

@@ -231,3 +231,32 @@ def test_a_number_that_is_not_finite_stops_all_ranks_and_names_the_rows_of_the_o
     assert "rank 1: 4-4, 4-5, 4-6, 4-7" in first["poison"]
     assert "rank 0" not in first["poison"]
     assert "poison/toy/step_00000004" in first["poison"]
+
+
+def test_a_checkpoint_that_is_removed_while_it_is_looked_at_is_passed_over(tmp_path, monkeypatch):
+    for step in (1, 2):
+        folder = tmp_path / f"step_{step:08d}"
+        folder.mkdir()
+        (folder / "trainer.json").write_text(json.dumps({"step": step, "files": {}}))
+    real = storage.read_bytes
+
+    def read(where: str) -> bytes:
+        if "step_00000002" in where:
+            Path(where).unlink()
+        return real(where)
+
+    monkeypatch.setattr(storage, "read_bytes", read)
+    assert newest_complete(str(tmp_path)).step == 1
+
+
+def test_a_checkpoint_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    folder = tmp_path / "step_00000001"
+    folder.mkdir()
+    (folder / "trainer.json").write_text("{}")
+
+    def read(where: str) -> bytes:
+        raise StorageError("no permission")
+
+    monkeypatch.setattr(storage, "read_bytes", read)
+    with pytest.raises(StorageError, match="no permission"):
+        newest_complete(str(tmp_path))
