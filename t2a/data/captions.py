@@ -10,13 +10,12 @@ from t2a.config import Config
 from t2a.data.skips import UnusableError
 
 # Words without a sound. Those that tell an order or a relation (and, before, while, with, no) stay.
-STOP_WORDS = frozenset(
-    """
+_WITHOUT_SOUND = """
     a an the this that these those some any such of to as at am is are was were be been being has have had having do
     does did it its he him his she her hers they them their i me my we us our you your which who whom whose what there
     here very just also too so can could will would shall should may might must
-    """.split()
-)
+"""
+STOP_WORDS = frozenset(_WITHOUT_SOUND.split())
 
 
 class CaptionConfig(Config):
@@ -69,7 +68,8 @@ def join(first: str, second: str) -> str:
     if not (first and second) or first.casefold() == second.casefold():
         return first or second
     word = second.split()[0]
-    second = second if len(word) > 1 and word.isupper() or word == "I" else second[0].lower() + second[1:]
+    as_it_is = word == "I" or (len(word) > 1 and word.isupper())
+    second = second if as_it_is else second[0].lower() + second[1:]
     return f"{first.rstrip('.!?,;: ')} and {second}"
 
 

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from t2a.conditions.text import MiniLMConfig, TextEncoder, TextEncoderConfig, TextFile
 from t2a.config import Config
 from t2a.errors import ConfigError
+from t2a.models.codec import Codec
 from t2a.models.lm import LM, LMConfig
 from t2a.models.pretrained import locate, read_config
 from t2a.nn.condition import Condition
+from t2a.tasks.coding import encode
 from t2a.tasks.task import Network, check_codec
 from t2a.tokens.patterns import Layout, layout
 
@@ -39,7 +41,10 @@ class LMTaskConfig(Config):
 
 
 class LMTask:
-    """Cross-entropy of the next codes; batches of codes as t2a.data makes them. One network, `lm`."""
+    """Cross-entropy of the next codes; batches of codes or of sound as t2a.data makes them. One network, `lm`.
+
+    Sound is encoded as it comes by the frozen codec: slower than codes, but what is mixed anew has none yet.
+    """
 
     def __init__(self, config: LMTaskConfig):
         self.config = config
@@ -57,6 +62,11 @@ class LMTask:
             )
         return encoder
 
+    @cached_property
+    def codec(self) -> Codec:
+        """The frozen codec of batches of sound, loaded on first use."""
+        return Codec.from_pretrained(self.codec_folder)
+
     def networks(self) -> dict[str, nn.Module]:
         """Make a fresh model."""
         return {"lm": LM(self.config.model)}
@@ -69,12 +79,16 @@ class LMTask:
         rows = cross_entropy(nets["lm"](inputs, self._condition(batch["captions"], inputs)), targets, valid)
         loss = rows.mean()
         logs = {"loss/ce": loss.detach(), "loss/perplexity": loss.detach().exp()}
-        logs |= {f"loss/ce_{k + 1}": ce for k, ce in enumerate(rows.detach().mean(0))}
+        for k, ce in enumerate(rows.detach().mean(0)):
+            logs |= {f"loss/ce_{k + 1}": ce, f"loss/perplexity_{k + 1}": ce.exp()}
         yield "lm", loss, logs
 
     @torch.no_grad()
     def evaluate(self, nets: Mapping[str, Network], batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Cross-entropy of each row with its caption, with another row's caption and without any; per codebook too."""
+        """Cross-entropy of each row with its caption, with another row's caption and without any; per codebook too.
+
+        `gap` is what the right caption is worth against another's.
+        """
         inputs, targets, valid = self._sequence(batch)
         captions = batch["captions"]
         readings = {"ce": captions, "ce_shuffled": derange(captions), "ce_null": [""] * len(captions)}
@@ -84,7 +98,7 @@ class LMTask:
             values[name] = rows.mean(1)
             if name == "ce":
                 values |= {f"ce_{k + 1}": ce for k, ce in enumerate(rows.unbind(1))}
-        return values
+        return values | {"gap": values["ce_shuffled"] - values["ce"]}
 
     def samples(self, nets: Mapping[str, Network], batch: Mapping[str, Any]) -> dict[str, tuple[Tensor, int]]:
         """Nothing: generation takes its own minutes and stands in t2a.generate."""
@@ -107,17 +121,23 @@ class LMTask:
 
     def _sequence(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs, targets and which of them count, each [B, K, S], of codes [B, K, L]."""
-        codes, length = batch["codes"], batch["length"]
+        codes, length = self._codes(batch)
         limit = self.config.model.max_frames
         if codes.shape[2] > limit:
             raise ConfigError(
                 f"The batches hold {codes.shape[2]} frames, the model is made for {limit}: "
-                "raise task.model.max_frames or lower data.crop_frames."
+                "raise task.model.max_frames or shorten the crops of data."
             )
         placed, special = self._layout(codes.shape[2]), self.config.model.bins
         targets = placed.build(codes, special, length)
         inputs = torch.cat([torch.full_like(targets[:, :, :1], special), targets[:, :, :-1]], dim=2)
         return inputs, targets, placed.valid(length)
+
+    def _codes(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """Codes [B, K, L] and frames [B] of a batch of either kind."""
+        if "codes" in batch:
+            return batch["codes"], batch["length"]
+        return encode(self.codec.to(batch["audio"].device), batch["audio"], batch["length"])
 
     def _condition(self, captions: list[str], like: Tensor) -> Condition:
         return self.text.to(like.device)(captions)

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from t2a import storage
 from t2a.data import pipeline
 from t2a.data.batch import batches
-from t2a.data.position import Position
 from t2a.data.captions import CaptionConfig, caption
+from t2a.data.position import Position
 from t2a.data.rows import AudioConfig
 from t2a.data.shards import ShardBounds, read_manifest, write_shards
 

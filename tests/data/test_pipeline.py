@@ -183,7 +183,7 @@ def test_a_share_of_the_rows_is_mixed_with_another_of_their_window_and_tells_bot
     changed = [key for key in mixed if mixed[key] != plain[key]]
     assert 75 <= len(changed) <= 125
     plan = Plan(manifest, "train", SEED)
-    windows = {n: {m for m in window} for window in plan.windows(0, 10, 200) for n in window}
+    windows = {n: set(window) for window in plan.windows(0, 10, 200) for n in window}
     where = {text.replace("a tone, ", "").removesuffix(" again"): key for key, (_, text, _) in plain.items()}
     for key in changed:
         own, other = mixed[key][1].split(" and ")

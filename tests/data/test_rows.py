@@ -115,7 +115,7 @@ def test_unusable_codes_are_told_by_their_reason(cell, reason):
 
 
 def test_mixing_is_for_training_alone_and_for_sound():
-    with pytest.raises(ConfigError, match="data.mix is for the split 'train', not 'valid'"):
+    with pytest.raises(ConfigError, match=r"data\.mix is for the split 'train', not 'valid'"):
         validate(AudioConfig, {"uri": "-", "crop_seconds": 1, "split": "valid", "mix": {}}, "test")
     with pytest.raises(ConfigError, match="mix"):
         validate(CodesConfig, {"uri": "-", "crop_frames": 4, "mix": {}}, "test")

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from t2a.config import validate
 from t2a.errors import ConfigError
+from t2a.generate.codes import CodeEncoder
 from t2a.generate.loading import load
 from t2a.models.codec import Codec, CodecConfig
 from t2a.models.lm import LM
@@ -61,20 +62,43 @@ def test_it_learns_what_the_caption_says(task):
         optimizer.step()
         optimizer.zero_grad()
     values = task.evaluate({"lm": nets["lm"].eval()}, a_batch(frames=2))
-    assert set(values) == {"ce", "ce_shuffled", "ce_null", "ce_1", "ce_2"}
+    assert set(values) == {"ce", "ce_shuffled", "ce_null", "ce_1", "ce_2", "gap"}
     assert all(value.shape == (4,) for value in values.values())
     right, shuffled, null = (values[name].mean() for name in ("ce", "ce_shuffled", "ce_null"))
     assert right < 0.3 < null < shuffled
     torch.testing.assert_close(values["ce"], (values["ce_1"] + values["ce_2"]) / 2)
+    torch.testing.assert_close(values["gap"], values["ce_shuffled"] - values["ce"])
 
 
 def test_an_untrained_model_pays_about_the_log_of_the_bins_and_logs_every_codebook(task):
     torch.manual_seed(0)
     loss, logs = one_loss(task, task.networks(), a_batch())
     assert loss.item() == pytest.approx(math.log(16), abs=0.2)
-    assert set(logs) == {"loss/ce", "loss/perplexity", "loss/ce_1", "loss/ce_2"}
+    every = {"loss/ce_1", "loss/ce_2", "loss/perplexity_1", "loss/perplexity_2"}
+    assert set(logs) == {"loss/ce", "loss/perplexity", *every}
     assert not any(value.requires_grad for value in logs.values())
     torch.testing.assert_close(logs["loss/perplexity"], loss.detach().exp())
+    torch.testing.assert_close(logs["loss/perplexity_2"], logs["loss/ce_2"].exp())
+
+
+def test_sound_is_trained_on_as_its_precomputed_codes_would_be(task, codec):
+    """Lengths of whole and of begun frames (a frame is 8 samples), alone and shared."""
+    waves = [0.3 * torch.randn(1, samples) for samples in (96, 50, 96, 8, 1)]
+    codes = [torch.from_numpy(found) for found in CodeEncoder(codec)([wave.numpy() for wave in waves])]
+    rest = {"captions": ["a", "b", "c", "d", "e"], "ids": ["x"] * 5}
+    audio = {"audio": torch.zeros(5, 1, 96), "length": torch.tensor([wave.shape[1] for wave in waves]), **rest}
+    coded = {"codes": torch.zeros(5, 2, 12).long(), "length": torch.tensor([c.shape[1] for c in codes]), **rest}
+    for row, (wave, found) in enumerate(zip(waves, codes, strict=True)):
+        audio["audio"][row, :, : wave.shape[1]] = wave
+        audio["audio"][row, :, wave.shape[1] :] = 7.0  # nobody looks at it
+        coded["codes"][row, :, : found.shape[1]] = found
+    torch.manual_seed(0)
+    nets = {"lm": task.networks()["lm"].eval()}
+    expected, found = (task.evaluate(nets, batch) for batch in (coded, audio))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    loss, _ = one_loss(task, nets, audio)
+    loss.backward()
+    assert all(p.grad is None for p in task.codec.parameters())
 
 
 def test_frames_past_the_length_change_nothing(task):
