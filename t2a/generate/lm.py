@@ -94,8 +94,8 @@ class LMGenerator:
         numbers = uniforms(seeds, placed.steps, codebooks).to(self.device)
         unguided = guidance == 0 or not any(prompt.strip() for prompt in prompts)
         passes = 1 if unguided or guidance == 1 else 2
-        condition = None if unguided else self._condition(prompts, passes)
-        state = self.model.start(condition, count * passes, placed.steps)
+        conditions = None if unguided else self._conditions(prompts, passes)
+        state = self.model.start(conditions, count * passes, placed.steps)
         column = torch.full((count, codebooks, 1), self.model.special, device=self.device)
         columns = []
         for step in range(placed.steps):
@@ -109,12 +109,12 @@ class LMGenerator:
                 progress(step + 1, placed.steps)
         return placed.revert(torch.cat(columns, dim=2))
 
-    def _condition(self, prompts: Sequence[str], passes: int) -> Condition:
+    def _conditions(self, prompts: Sequence[str], passes: int) -> dict[str, Condition]:
         """The prompts' states; with two passes, followed by as many rows without text."""
         tokens, mask = (part.to(self.device) for part in self.text(prompts))
         if passes == 1:
-            return Condition(tokens, mask)
-        return Condition(tokens.repeat(2, 1, 1), torch.cat([mask, torch.zeros_like(mask)]))
+            return {"text": Condition(tokens, mask)}
+        return {"text": Condition(tokens.repeat(2, 1, 1), torch.cat([mask, torch.zeros_like(mask)]))}
 
     def _samples(self, seconds: float) -> int:
         """The length of a clip, if there can be one."""

@@ -45,15 +45,20 @@ class LMTask:
         self.config = config
         self.codec_folder = locate(config.codec)
         check_codec(read_config(self.codec_folder), config.codec, config.model)
+        if list(config.model.conditions) != ["text"]:
+            raise ConfigError(
+                f"task.model.conditions are {list(config.model.conditions)}, but captions are all that this task has: "
+                "give it `text` alone."
+            )
 
     @cached_property
     def text(self) -> TextEncoder:
         """The text encoder, loaded on first use."""
-        encoder = TextEncoder(self.config.text)
-        if encoder.width != self.config.model.condition_width:
+        encoder, width = TextEncoder(self.config.text), self.config.model.conditions["text"].width
+        if encoder.width != width:
             raise ConfigError(
-                f"task.model.condition_width is {self.config.model.condition_width}, but the text encoder "
-                f"{self.config.text.kind} gives states of width {encoder.width}: set it to {encoder.width}."
+                f"task.model.conditions.text.width is {width}, but the text encoder {self.config.text.kind} "
+                f"gives states of width {encoder.width}: set it to {encoder.width}."
             )
         return encoder
 
@@ -66,7 +71,7 @@ class LMTask:
     ) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
         """Yield the mean over the rows of their cross-entropy, so that ranks with equal rows weigh the same."""
         inputs, targets, valid = self._sequence(batch)
-        rows = cross_entropy(nets["lm"](inputs, self._condition(batch["captions"], inputs)), targets, valid)
+        rows = cross_entropy(nets["lm"](inputs, self._conditions(batch["captions"], inputs)), targets, valid)
         loss = rows.mean()
         logs = {"loss/ce": loss.detach(), "loss/perplexity": loss.detach().exp()}
         logs |= {f"loss/ce_{k + 1}": ce for k, ce in enumerate(rows.detach().mean(0))}
@@ -80,7 +85,7 @@ class LMTask:
         readings = {"ce": captions, "ce_shuffled": derange(captions), "ce_null": [""] * len(captions)}
         values = {}
         for name, texts in readings.items():
-            rows = cross_entropy(nets["lm"](inputs, self._condition(texts, inputs)), targets, valid)
+            rows = cross_entropy(nets["lm"](inputs, self._conditions(texts, inputs)), targets, valid)
             values[name] = rows.mean(1)
             if name == "ce":
                 values |= {f"ce_{k + 1}": ce for k, ce in enumerate(rows.unbind(1))}
@@ -119,8 +124,8 @@ class LMTask:
         inputs = torch.cat([torch.full_like(targets[:, :, :1], special), targets[:, :, :-1]], dim=2)
         return inputs, targets, placed.valid(length)
 
-    def _condition(self, captions: list[str], like: Tensor) -> Condition:
-        return self.text.to(like.device)(captions)
+    def _conditions(self, captions: list[str], like: Tensor) -> dict[str, Condition]:
+        return {"text": self.text.to(like.device)(captions)}
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:

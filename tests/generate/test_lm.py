@@ -9,7 +9,7 @@ from t2a.errors import CheckpointError, ConfigError
 from t2a.generate.lm import LMGenerator
 from t2a.generate.loading import load
 from t2a.models.codec import Codec, CodecConfig
-from t2a.models.lm import LM, LMConfig
+from t2a.models.lm import LM, ConditionConfig, LMConfig
 from t2a.nn.condition import Condition
 from t2a.nn.quantize import QuantizerConfig
 from t2a.tokens.patterns import layout
@@ -32,9 +32,10 @@ class Letters:
         return Condition(tokens, mask)
 
 
-def build(**changes) -> LMGenerator:
+def build(fuse=("prepend", "cross"), **changes) -> LMGenerator:
     torch.manual_seed(0)
-    sizes = {"codebooks": 3, "bins": 32, "width": 32, "layers": 2, "heads": 2, "condition_width": 6, "max_frames": 60}
+    sizes = {"codebooks": 3, "bins": 32, "width": 32, "layers": 2, "heads": 2, "max_frames": 60}
+    sizes["conditions"] = {"text": ConditionConfig(width=6, fuse=fuse)}
     model = LM(LMConfig(**(sizes | changes)))
     with torch.no_grad():
         model.heads.weight.mul_(50)  # an untrained model is indifferent; this one has opinions
@@ -75,7 +76,7 @@ def test_greedy_codes_are_the_uncached_forward_s_best(fuse, pattern, positions):
     targets = placed.build(codes, special)
     inputs = torch.cat([torch.full_like(targets[:, :, :1], special), targets[:, :, :-1]], dim=2)
     with torch.no_grad():
-        best = generator.model(inputs, generator.text(prompts)).argmax(-1)
+        best = generator.model(inputs, {"text": generator.text(prompts)}).argmax(-1)
     assert torch.equal(placed.revert(best), codes)
 
 
@@ -114,7 +115,7 @@ def test_guidance_combines_conditional_and_null_predictions():
     codes = generator.codes(["rain"], 1, [0], guidance=4.0, temperature=0.0, top_k=0, top_p=0.0)
     first = torch.full((1, 3, 1), generator.model.special)
     with torch.no_grad():
-        text = generator.model(first, generator.text(["rain"])).log_softmax(-1)
+        text = generator.model(first, {"text": generator.text(["rain"])}).log_softmax(-1)
         null = generator.model(first, None).log_softmax(-1)
     assert codes[0, 0, 0] == (4 * text - 3 * null)[0, 0, 0].argmax()
 

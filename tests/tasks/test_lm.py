@@ -14,7 +14,10 @@ from t2a.nn.condition import Condition
 from t2a.nn.quantize import QuantizerConfig
 from t2a.tasks.lm import LMTask, LMTaskConfig, cross_entropy, derange
 
-MODEL = {"codebooks": 2, "bins": 16, "width": 32, "layers": 1, "heads": 2, "max_frames": 12, "condition_dropout": 0.2}
+TEXT = {"width": 384, "fuse": ["prepend", "cross"], "dropout": 0.2}
+MODEL = {
+    "codebooks": 2, "bins": 16, "width": 32, "layers": 1, "heads": 2, "max_frames": 12, "conditions": {"text": TEXT}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +130,13 @@ def test_a_model_in_the_place_of_the_codec_is_refused(task, tmp_path):
 
 
 def test_a_condition_width_that_is_not_the_encoder_s_is_told(codec):
-    with pytest.raises(ConfigError, match=r"condition_width is 10.*384"):
-        one_loss(task := make(codec, condition_width=10), task.networks(), a_batch())
+    with pytest.raises(ConfigError, match=r"conditions.text.width is 10.*384"):
+        one_loss(task := make(codec, conditions={"text": TEXT | {"width": 10}}), task.networks(), a_batch())
+
+
+def test_conditions_that_no_encoder_makes_are_refused(codec):
+    with pytest.raises(ConfigError, match=r"\['text', 'melody'\].*`text` alone"):
+        make(codec, conditions={"text": TEXT, "melody": TEXT})
 
 
 def test_longer_batches_than_the_model_is_made_for_are_refused(task):
@@ -145,7 +153,7 @@ def test_the_exported_folder_is_all_that_generation_needs(task, codec, tmp_path,
     generator = load(tmp_path / "model")
     again = LM.from_pretrained(tmp_path / "model")
     codes, condition = torch.randint(0, 16, (1, 2, 3)), Condition(torch.randn(1, 2, 384), torch.ones(1, 2).bool())
-    assert torch.equal(again(codes, condition), model(codes, condition))
+    assert torch.equal(again(codes, {"text": condition}), model(codes, {"text": condition}))
     assert generator.sample_rate == 16000
     assert (tmp_path / "model" / "codec" / "model.safetensors").read_bytes() == (
         codec / "model.safetensors"
