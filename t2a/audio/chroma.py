@@ -65,7 +65,8 @@ def _filters(spec: ChromaSpec) -> Tensor:
     constant = pitch[:1] - 1.5 * spec.bins  # the direct current has no pitch: an octave and a half below all others
     first = (pitch[:1] - constant).clamp_min(1.0)
     pitch, spacing = torch.cat([constant, pitch[:-1]]), torch.cat([first, spacing])
-    classes = torch.arange(spec.bins, dtype=torch.float64)[:, None] - 9 * (spec.bins // 12)  # C lies 9 semitones below A
+    lowest = -9 * (spec.bins // 12)  # C lies 9 semitones below A
+    classes = torch.arange(lowest, lowest + spec.bins, dtype=torch.float64)[:, None]
     distance = (pitch - classes + spec.bins / 2).remainder(spec.bins) - spec.bins / 2
     weights = torch.exp(-0.5 * (2 * distance / spacing).square())
     weights = weights / weights.norm(dim=0)

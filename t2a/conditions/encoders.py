@@ -54,6 +54,11 @@ class Encoders:
                 f"{_listed(self.widths)}: name the same under task.encoders and task.model.conditions."
             )
 
+    @property
+    def reads(self) -> set[Reads]:
+        """What the encoders read of each row."""
+        return {config.reads for config in self.configs.values()}
+
     def to(self, device: torch.device) -> "Encoders":
         """Compute and answer on another device from now on."""
         self.device = device

@@ -72,6 +72,7 @@ def load(package: Package, *, codec: str | None = None, text: str | None = None)
     state = {k: t.float() for k, t in pickles.tensors(_state(package.values), where).items() if ".chroma." not in k}
     codes = _codec(package.path.parent, codec)
     found = settings(state, config, codes.frame_rate, where)
+    _check_codec(codes, found, bool(lookup(config, "interleave_stereo_codebooks.use", False)), where)
     encoders = {name: _encoder(name, config, text) for name in found["conditions"]}
     own = own_names(state, where)
     try:
@@ -173,7 +174,7 @@ def _refuse_foreign(config: Mapping[str, Any], where: str) -> None:
 def _pattern(config: Mapping[str, Any], codebooks: int, where: str) -> str | list[int]:
     name = lookup(config, "codebooks_pattern.modeling", "delay")
     if name not in ("delay", "parallel"):
-        raise CheckpointError(f"{where}: its codebooks_pattern.modeling is {name}, t2a imports delay and parallel only.")
+        raise CheckpointError(f"{where}: its codebooks_pattern.modeling is {name}, t2a takes delay and parallel only.")
     delays = list(lookup(config, "codebooks_pattern.delay.delays", range(codebooks)))
     return name if name == "parallel" or delays == list(range(codebooks)) else delays
 
@@ -239,3 +240,13 @@ def _codec(folder: Path, given: str | None) -> Codec:
         return huggingface.load(str(pointed))
     except CheckpointError as error:
         raise CheckpointError(f"{path} only points to the codec {pointed}: give --codec FOLDER. {error}") from error
+
+
+def _check_codec(codec: Codec, model: Mapping[str, Any], stereo: bool, where: str) -> None:
+    """Refuse a codec whose codes are not the model's; of a stereo model it codes left and right one after the other."""
+    own, found = (model["codebooks"], model["bins"]), (codec.codebooks * (1 + stereo), codec.bins)
+    if own != found:
+        raise ConfigError(
+            f"The language model of {where} has {own[0]} codebooks of {own[1]} codes {'in stereo ' * stereo}and "
+            f"its codec has {codec.codebooks} of {codec.bins}: give --codec FOLDER with its own."
+        )

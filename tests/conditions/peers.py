@@ -21,10 +21,10 @@ def tokenizer(folder: Path) -> None:
     transformers.PreTrainedTokenizerFast(tokenizer_object=made, **special).save_pretrained(folder)
 
 
-def t5(folder: Path) -> Path:
-    """Write a T5 of width 12."""
+def t5(folder: Path, width: int = 12) -> Path:
+    """Write a T5."""
     tokenizer(folder)
-    config = transformers.T5Config(vocab_size=len(WORDS), d_model=12, d_kv=4, d_ff=16, num_layers=2, num_heads=2)
+    config = transformers.T5Config(vocab_size=len(WORDS), d_model=width, d_kv=4, d_ff=16, num_layers=2, num_heads=2)
     transformers.T5ForConditionalGeneration(config).save_pretrained(folder)
     return folder
 

@@ -1,13 +1,11 @@
-"""AudioCraft's language models: its layout, and its transformer written once more, in plain functions, as the oracle."""
+"""AudioCraft's language models: its layout, and its transformer written once more as the oracle."""
 
 import math
-import re
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
-import yaml
 from torch import Tensor
 
 from t2a.conditions.encoders import EncodersFile
@@ -21,46 +19,7 @@ from t2a.models.lm import LM
 from t2a.nn.condition import Condition
 from t2a.nn.quantize import QuantizerConfig
 from t2a.tokens.patterns import layout
-
-KEYS = Path(__file__).parent / "keys"
-SMALLER, HEADS = 16, 4
-CONFIG = {
-    "sample_rate": 32000,
-    "dataset": {"segment_duration": 30},
-    "transformer_lm": {"num_heads": HEADS, "positional_embedding": "sin", "activation": "gelu", "norm_first": True},
-    "codebooks_pattern": {"modeling": "delay", "delay": {"delays": [0, 1, 2, 3], "flatten_first": 0}},
-    "fuser": {"cross_attention_pos_emb": False, "sum": [], "prepend": [], "cross": ["description"]},
-    "conditioners": {"description": {"model": "t5", "t5": {"name": "t5-base"}}},
-    "classifier_free_guidance": {"training_dropout": 0.3},
-}
-MELODY = CONFIG | {
-    "fuser": {"prepend": ["self_wav", "description"], "cross": []},
-    "conditioners": CONFIG["conditioners"]
-    | {"self_wav": {"model": "chroma_stem", "chroma_stem": {"n_chroma": 12, "radix2_exp": 14}}},
-}
-
-
-def state(layout: str, codebooks: int = 4) -> dict[str, Tensor]:
-    """Random tensors of a released model's names, of its first two layers, sixteen times smaller."""
-    generator = torch.Generator().manual_seed(0)
-    made = {}
-    for line in (KEYS / f"{layout}.txt").read_text().splitlines():
-        name, shape, _ = line.split("\t")
-        sizes = [int(size) // SMALLER + int(size) % SMALLER for size in re.findall(r"\d+", shape)]
-        scale = 1.0 if name.startswith("emb") else 1 / math.sqrt(sizes[-1])
-        made[name] = scale * torch.randn(sizes, generator=generator)
-    for k in range(4, codebooks):
-        made |= {f"emb.{k}.weight": made[f"emb.{k - 4}.weight"].flip(1)}
-        made |= {f"linears.{k}.weight": made[f"linears.{k - 4}.weight"].flip(0)}
-    return made
-
-
-def melody_state() -> dict[str, Tensor]:
-    """The melody variant attends to nothing: all that it is told stands before the audio."""
-    made = {name: tensor for name, tensor in state("lm_musicgen").items() if "cross" not in name}
-    generator = torch.Generator().manual_seed(1)
-    projection = {"weight": torch.randn(64, 12, generator=generator), "bias": torch.randn(64, generator=generator)}
-    return made | {f"condition_provider.conditioners.self_wav.output_proj.{n}": t for n, t in projection.items()}
+from tests.interop.released import CONFIG, HEADS, MELODY, exported, melody_state, state
 
 
 class Reference:
@@ -123,13 +82,6 @@ def codec(tmp_path_factory) -> str:
     return str(folder)
 
 
-def exported(folder: Path, state: dict[str, Tensor], config: dict | None = CONFIG) -> Path:
-    """Write a language model as AudioCraft exports it."""
-    text = None if config is None else yaml.safe_dump(config)
-    torch.save({"best_state": state, "xp.cfg": text, "version": "1.4", "exported": True}, folder / "state_dict.bin")
-    return folder
-
-
 def imported(folder: Path, codec: str, **options) -> LM:
     convert(lambda: audiocraft_lm.load(audiocraft_lm.find(folder), codec=codec, **options), str(folder / "out"))
     return LM.from_pretrained(folder / "out")
@@ -169,6 +121,30 @@ def test_a_melody_model_has_audiocraft_s_logits(codec, tmp_path):
     expected = reference(codes, prefix, [])
     torch.testing.assert_close(ours(codes, {"text": text, "melody": melody}), expected, rtol=0, atol=1e-4)
     assert not torch.allclose(reference(codes, prefix[::-1], []), expected, atol=1e-3)  # their order tells
+
+
+STEREO = CONFIG | {
+    "codebooks_pattern": {"modeling": "delay", "delay": {"delays": [0, 0, 1, 1, 2, 2, 3, 3]}},
+    "interleave_stereo_codebooks": {"use": True, "per_timestep": False},
+}
+
+
+@torch.no_grad()
+def test_a_stereo_model_has_left_and_right_codes_of_one_codec(codec, tmp_path):
+    theirs, ours = state("lm_musicgen", 8), imported(exported(tmp_path, state("lm_musicgen", 8), STEREO), codec)
+    assert (ours.config.codebooks, ours.config.pattern) == (8, (0, 0, 1, 1, 2, 2, 3, 3))
+    text, codes, reference = some_states(2, 5, 48), some_codes(ours, 2), Reference(theirs)
+    expected = reference(codes, [], [reference.condition("description", *text)])
+    torch.testing.assert_close(ours(codes, {"text": text}), expected, rtol=0, atol=1e-4)
+
+
+def test_a_codec_of_other_codes_is_refused(codec, tmp_path):
+    exported(tmp_path, state("lm_musicgen", 8))
+    with pytest.raises(ConfigError, match=r"8 codebooks of 128 codes .* its codec has 4 of 128: give --codec"):
+        audiocraft_lm.load(audiocraft_lm.find(tmp_path), codec=codec)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ConfigError, match="is there already"):
+        imported(tmp_path, codec)
 
 
 @torch.no_grad()

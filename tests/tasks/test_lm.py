@@ -110,9 +110,8 @@ def test_cross_entropy_counts_the_valid_steps_only():
 
 
 def test_every_row_gets_another_caption_where_there_is_one():
-    captions = ["a", "a", "b", "", "c"]
-    assert derange(captions) == ["b", "b", "c", "c", "a"]
-    assert derange(["a", "a"]) == ["a", "a"]
+    assert derange(["a", "a", "b", "", "c"]) == [2, 2, 4, 4, 0]
+    assert derange(["a", "a"]) == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -135,8 +134,41 @@ def test_a_condition_width_that_is_not_the_encoder_s_is_told(codec):
 
 
 def test_conditions_that_no_encoder_makes_are_refused(codec):
-    with pytest.raises(ConfigError, match=r"\['text', 'melody'\].*`text` alone"):
+    with pytest.raises(ConfigError, match=r"encoders for text, but the model's conditions are text, melody"):
         make(codec, conditions={"text": TEXT, "melody": TEXT})
+
+
+MELODY = {"kind": "chroma", "sample_rate": 16000, "window": 1024}
+
+
+def with_melody(codec: Path) -> LMTask:
+    model = MODEL | {"conditions": {"melody": {"width": 12, "fuse": ["prepend"], "dropout": 0.0}, "text": TEXT}}
+    encoders = {"melody": MELODY, "text": {"kind": "minilm"}}
+    recipe = {"kind": "lm", "codec": str(codec), "model": model, "encoders": encoders}
+    return validate(LMTaskConfig, recipe, "recipe").build()
+
+
+def test_a_melody_is_read_from_the_row_s_sound_and_stays_when_captions_are_shuffled(codec):
+    task, told = with_melody(codec), []
+    model = task.networks()["lm"].eval()
+    batch = a_batch(2)
+    batch |= {"audio": torch.randn(2, 1, 12 * 8), "length": torch.tensor([12, 12])}
+
+    def spied(codes, conditions):
+        told.append(conditions)
+        return model(codes, conditions)
+
+    task.evaluate({"lm": spied}, batch)
+    own, shuffled, without = told
+    assert torch.equal(own["text"].tokens.flip(0), shuffled["text"].tokens)
+    assert own["melody"] is shuffled["melody"] is without["melody"]
+    assert own["melody"].tokens.shape == (2, 1, 12)
+    assert "text" not in without
+
+
+def test_codes_alone_have_no_melody(codec):
+    with pytest.raises(ConfigError, match=r"encoders\.melody reads sounds, but the batches hold codes alone"):
+        one_loss(task := with_melody(codec), task.networks(), a_batch())
 
 
 def test_longer_batches_than_the_model_is_made_for_are_refused(task):
