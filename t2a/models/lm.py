@@ -1,7 +1,8 @@
 """Autoregressive transformer over the codes of a neural codec, conditioned on text (AudioGen, MusicGen)."""
 
 import math
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
@@ -13,6 +14,15 @@ from t2a.nn.condition import Condition
 from t2a.nn.transformer import Decoder, Positions, State
 
 Delay = Annotated[int, Field(ge=0)]
+Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
+
+
+class ConditionConfig(Config):
+    """One thing that a model is told: a caption, a melody, ..."""
+
+    width: int = Field(gt=0)  # of the encoder's states
+    fuse: tuple[Literal["prepend", "cross", "sum"], ...] = Field(min_length=1)  # how it reaches the decoder
+    dropout: float = Field(0.1, ge=0, le=1)  # share of the training rows that do not see it
 
 
 class LMConfig(Config):
@@ -28,9 +38,7 @@ class LMConfig(Config):
     feedforward: int = Field(4, gt=0)  # times width
     positions: Positions = "sinusoidal"
     embedding: Literal["mean", "sum"] = "mean"  # of the codebooks: AudioGen averages, MusicGen adds
-    fuse: tuple[Literal["prepend", "cross"], ...] = Field(("prepend", "cross"), min_length=1)
-    condition_width: int = Field(384, gt=0)  # of the text encoder
-    condition_dropout: float = Field(0.1, ge=0, le=1)  # share of the training samples that see no text
+    conditions: dict[Name, ConditionConfig] = Field({"text": ConditionConfig(width=384, fuse=("prepend", "cross"))})
     dropout: float = Field(0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
@@ -39,14 +47,29 @@ class LMConfig(Config):
             raise ValueError(f"width {self.width} must be a multiple of 2 * heads = {2 * self.heads}")
         if isinstance(self.pattern, tuple) and len(self.pattern) != self.codebooks:
             raise ValueError(f"pattern {list(self.pattern)} must give one delay for each of {self.codebooks} codebooks")
+        for name in self.conditions:
+            if hasattr(nn.ModuleDict, name) or hasattr(nn.ParameterDict, name):
+                raise ValueError(f"a condition cannot be called {name}, torch uses that name: choose another")
         return self
+
+
+class Fused(NamedTuple):
+    """The conditions at the model's width, by the way in which they reach the decoder."""
+
+    prefix: Condition | None
+    """stands before the audio: the prepended ones, one after another in the config's order"""
+    context: Condition | None
+    """is attended to in every block: the cross-attended ones, end to end"""
+    added: Tensor | None
+    """[B, 1, D], added to every position of the audio"""
 
 
 class LM(Pretrained):
     """Predicts the codes of the next step, all codebooks of a step independently given the past.
 
-    A condition stands before the audio (`prepend`), is attended to in every block (`cross`), or both. A row without
-    text - dropped in training, or with an empty mask - gets one learned null token in its place.
+    A condition stands before the audio (`prepend`), is attended to in every block (`cross`), is added to every
+    position of the audio (`sum`; the mean of its tokens), or several of these. A row without it - dropped in training,
+    with an empty mask, or where none is given - gets one learned null token in its place.
     """
 
     model_type: ClassVar[str] = "lm"
@@ -57,14 +80,14 @@ class LM(Pretrained):
         self.config = config
         width, rows = config.width, config.codebooks * (config.bins + 1)
         self.embedding = nn.Embedding(rows, width)
-        self.condition = nn.Linear(config.condition_width, width)
-        self.null = nn.Parameter(torch.randn(width))
+        self.projections = nn.ModuleDict({name: nn.Linear(c.width, width) for name, c in config.conditions.items()})
+        self.nulls = nn.ParameterDict({name: nn.Parameter(torch.randn(width)) for name in config.conditions})
         self.decoder = Decoder(
             width,
             config.layers,
             config.heads,
             config.feedforward * width,
-            cross="cross" in config.fuse,
+            cross=any("cross" in condition.fuse for condition in config.conditions.values()),
             positions=config.positions,
             dropout=config.dropout,
         )
@@ -72,65 +95,102 @@ class LM(Pretrained):
         nn.init.normal_(self.heads.weight, std=0.02)
         terms = config.codebooks**0.5  # the fused embedding starts with unit variance, beside positions of variance 1/2
         nn.init.normal_(self.embedding.weight, std=terms if config.embedding == "mean" else 1 / terms)
-        nn.init.normal_(self.condition.weight, std=1 / math.sqrt(config.condition_width))
-        nn.init.zeros_(self.condition.bias)
+        for name, condition in config.conditions.items():
+            nn.init.normal_(self.projections[name].weight, std=1 / math.sqrt(condition.width))
+            nn.init.zeros_(self.projections[name].bias)
 
     @property
     def special(self) -> int:
         """The token of places that hold no code."""
         return self.config.bins
 
-    def forward(self, codes: Tensor, condition: Condition | None = None, drop: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        codes: Tensor,
+        conditions: Mapping[str, Condition] | None = None,
+        drop: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
         """Predict what follows each step: logits [B, K, S, V].
 
         codes: int64 [B, K, S] in pattern space, shifted by one step: they begin with a column of `special`.
-        condition: None stands for no text. drop: bool [B], rows whose text is hidden; in training it is drawn with
-        `condition_dropout` from torch's global generator when not given.
+        conditions: by their names in the config; what is missing is null.
+        drop: bool [B] by name, rows that do not see a condition; in training they are drawn from torch's global
+        generator, condition by condition with its `dropout`, when not given.
         """
-        batch, share = codes.shape[0], self.config.condition_dropout
-        if drop is None and self.training and share > 0:
-            drop = torch.rand(batch, device=codes.device) < share
-        x = self._embed(codes)
-        text, mask = self._text(condition, batch, drop)
-        context, context_mask = (text, mask) if "cross" in self.config.fuse else (None, None)
-        if "prepend" not in self.config.fuse:
+        batch = codes.shape[0]
+        if drop is None and self.training:
+            drop = self._draw(batch, codes.device)
+        fused = self._fuse(conditions or {}, batch, drop or {})
+        x = self._embed(codes, fused.added)
+        context, context_mask = fused.context or (None, None)
+        if fused.prefix is None:
             return self._logits(self.decoder(x, None, context, context_mask))
+        prefix, mask = fused.prefix
         real = torch.cat([mask, mask.new_ones(batch, codes.shape[2])], dim=1)
-        y = self.decoder(torch.cat([text.to(x.dtype), x], dim=1), real, context, context_mask)
-        return self._logits(y[:, text.shape[1] :])
+        y = self.decoder(torch.cat([prefix.to(x.dtype), x], dim=1), real, context, context_mask)
+        return self._logits(y[:, prefix.shape[1] :])
 
-    def start(self, condition: Condition | None, batch: int, steps: int) -> State:
-        """Begin a generation of at most `steps` steps: read the condition once, allocate the caches."""
-        text, mask = self._text(condition, batch, None)
-        prefix = text.shape[1] if "prepend" in self.config.fuse else 0
-        context, context_mask = (text, mask) if "cross" in self.config.fuse else (None, None)
-        state = self.decoder.start(batch, prefix + steps, context, context_mask)
-        if prefix:
-            self.decoder.advance(text, state, mask)
+    def start(self, conditions: Mapping[str, Condition] | None, batch: int, steps: int) -> State:
+        """Begin a generation of at most `steps` steps: read the conditions once, allocate the caches."""
+        fused = self._fuse(conditions or {}, batch, {})
+        context, context_mask = fused.context or (None, None)
+        if fused.prefix is None:
+            state = self.decoder.start(batch, steps, context, context_mask)
+        else:
+            prefix, mask = fused.prefix
+            state = self.decoder.start(batch, prefix.shape[1] + steps, context, context_mask)
+            self.decoder.advance(prefix, state, mask)
+        state.added = fused.added
         return state
 
     def advance(self, codes: Tensor, state: State) -> Tensor:
         """Predict what follows the next steps, codes int64 [B, K, N] -> logits [B, K, N, V], as `forward` would."""
-        return self._logits(self.decoder.advance(self._embed(codes), state))
+        return self._logits(self.decoder.advance(self._embed(codes, state.added), state))
 
-    def _embed(self, codes: Tensor) -> Tensor:
-        """int64 [B, K, S] -> [B, S, D], the mean or the sum over codebooks."""
+    def _embed(self, codes: Tensor, added: Tensor | None) -> Tensor:
+        """int64 [B, K, S] -> [B, S, D], the mean or the sum over codebooks, plus what is added to every position."""
         first = torch.arange(self.config.codebooks, device=codes.device) * (self.config.bins + 1)
         vectors = self.embedding(codes + first[:, None])
-        return vectors.mean(1) if self.config.embedding == "mean" else vectors.sum(1)
+        fused = vectors.mean(1) if self.config.embedding == "mean" else vectors.sum(1)
+        return fused if added is None else fused + added
 
-    def _text(self, condition: Condition | None, batch: int, drop: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Project a condition to [B, S, D] with its mask [B, S]; rows without text hold the null token at place 0."""
+    def _draw(self, batch: int, device: torch.device) -> dict[str, Tensor]:
+        """Choose for each condition the rows of a training batch that do not see it, bool [B]."""
+        shares = {name: condition.dropout for name, condition in self.config.conditions.items() if condition.dropout}
+        return {name: torch.rand(batch, device=device) < share for name, share in shares.items()}
+
+    def _fuse(self, conditions: Mapping[str, Condition], batch: int, drop: Mapping[str, Tensor]) -> Fused:
+        """Project every condition of the config and sort them by how they reach the decoder."""
+        if unknown := (conditions.keys() | drop.keys()) - self.config.conditions.keys():
+            raise ValueError(f"the model has no condition {sorted(unknown)}, only {list(self.config.conditions)}")
+        states = {name: self._project(name, conditions.get(name), batch, drop.get(name)) for name in self.projections}
+        ways = {
+            way: [states[name] for name, condition in self.config.conditions.items() if way in condition.fuse]
+            for way in ("prepend", "cross", "sum")
+        }
+        means = [(tokens * mask[..., None]).sum(1, True) / mask.sum(1)[:, None, None] for tokens, mask in ways["sum"]]
+        added = torch.stack(means).sum(0) if means else None
+        return Fused(_joined(ways["prepend"]), _joined(ways["cross"]), added)
+
+    def _project(self, name: str, condition: Condition | None, batch: int, drop: Tensor | None) -> Condition:
+        """Bring one condition to the model's width; rows without it hold the null token at place 0."""
+        null, projection = self.nulls[name], self.projections[name]
         if condition is None:
-            return self.null.expand(batch, 1, -1), self.null.new_ones(batch, 1, dtype=torch.bool)
+            return Condition(null.expand(batch, 1, -1), null.new_ones(batch, 1, dtype=torch.bool))
         mask = condition.mask if drop is None else condition.mask & ~drop[:, None]
-        empty = ~mask.any(1)
-        text = self.condition(condition.tokens.to(self.condition.weight.dtype))
-        text = text.masked_fill(~mask[..., None], 0.0)
+        tokens = projection(condition.tokens.to(projection.weight.dtype)).masked_fill(~mask[..., None], 0.0)
         place = torch.zeros_like(mask)
-        place[:, 0] = empty
-        return torch.where(place[..., None], self.null.to(text.dtype), text), mask | place
+        place[:, 0] = ~mask.any(1)
+        return Condition(torch.where(place[..., None], null.to(tokens.dtype), tokens), mask | place)
 
     def _logits(self, y: Tensor) -> Tensor:
         """[B, S, D] -> [B, K, S, V]."""
         return self.heads(y).unflatten(-1, (self.config.codebooks, self.config.bins)).transpose(1, 2)
+
+
+def _joined(conditions: Sequence[Condition]) -> Condition | None:
+    """Put conditions end to end along their tokens."""
+    if not conditions:
+        return None
+    tokens, masks = zip(*conditions, strict=True)
+    return Condition(torch.cat(tokens, dim=1), torch.cat(masks, dim=1))

@@ -23,6 +23,7 @@ class State:
     real: Tensor  # bool [B, capacity], False = a padded position that nobody may look at
     padded: bool  # whether any position of any row is padding
     next_position: Tensor  # int64 [B], the number of real positions seen, row by row
+    added: Tensor | None = None  # [B, 1, D], what the model adds to every later position before the decoder
 
     @property
     def length(self) -> int:

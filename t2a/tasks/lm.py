@@ -1,4 +1,4 @@
-"""Train a language model on a codec's codes, conditioned on captions."""
+"""Train a language model on a codec's codes, conditioned on captions, melodies or other sounds."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -8,9 +8,12 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from t2a.conditions.text import MiniLMConfig, TextEncoder, TextEncoderConfig, TextFile
+from t2a.conditions.encoder import Reads, Sounds
+from t2a.conditions.encoders import EncoderConfig, Encoders, EncodersFile
+from t2a.conditions.text import MiniLMConfig
 from t2a.config import Config
 from t2a.errors import ConfigError
 from t2a.models.codec import Codec
@@ -23,11 +26,11 @@ from t2a.tokens.patterns import Layout, layout
 
 
 class LMTaskConfig(Config):
-    """A language model, the text encoder that steers it, and the codec whose codes it learns."""
+    """A language model, the encoders of its conditions by their names, and the codec whose codes it learns."""
 
     kind: Literal["lm"] = "lm"
     model: LMConfig = LMConfig()
-    text: TextEncoderConfig = MiniLMConfig()
+    encoders: dict[str, EncoderConfig] = Field({"text": MiniLMConfig()})
     codec: str  # a codec's folder or run: local, s3:// or models:/
 
     @property
@@ -49,18 +52,11 @@ class LMTask:
     def __init__(self, config: LMTaskConfig):
         self.config = config
         self.codec_folder = locate(config.codec)
-        check_codec(read_config(self.codec_folder), config.codec, config.model)
-
-    @cached_property
-    def text(self) -> TextEncoder:
-        """The text encoder, loaded on first use."""
-        encoder = TextEncoder(self.config.text)
-        if encoder.width != self.config.model.condition_width:
-            raise ConfigError(
-                f"task.model.condition_width is {self.config.model.condition_width}, but the text encoder "
-                f"{self.config.text.kind} gives states of width {encoder.width}: set it to {encoder.width}."
-            )
-        return encoder
+        codec = read_config(self.codec_folder)
+        check_codec(codec, config.codec, config.model)
+        self.sample_rate = int(codec["sample_rate"])
+        widths = {name: condition.width for name, condition in config.model.conditions.items()}
+        self.encoders = Encoders(config.encoders, widths)
 
     @cached_property
     def codec(self) -> Codec:
@@ -76,7 +72,7 @@ class LMTask:
     ) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
         """Yield the mean over the rows of their cross-entropy, so that ranks with equal rows weigh the same."""
         inputs, targets, valid = self._sequence(batch)
-        rows = cross_entropy(nets["lm"](inputs, self._condition(batch["captions"], inputs)), targets, valid)
+        rows = cross_entropy(nets["lm"](inputs, self._conditions(batch, inputs.device)), targets, valid)
         loss = rows.mean()
         logs = {"loss/ce": loss.detach(), "loss/perplexity": loss.detach().exp()}
         for k, ce in enumerate(rows.detach().mean(0)):
@@ -87,14 +83,18 @@ class LMTask:
     def evaluate(self, nets: Mapping[str, Network], batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Cross-entropy of each row with its caption, with another row's caption and without any; per codebook too.
 
-        `gap` is what the right caption is worth against another's.
+        What else the model is told stays the row's own in all three. `gap` is what the right caption is worth against
+        another's.
         """
         inputs, targets, valid = self._sequence(batch)
-        captions = batch["captions"]
-        readings = {"ce": captions, "ce_shuffled": derange(captions), "ce_null": [""] * len(captions)}
+        own = self._conditions(batch, inputs.device)
+        others = torch.tensor(derange(batch["captions"]), device=inputs.device)
+        captions = [name for name in own if self.config.encoders[name].reads == "captions"]
+        shuffled = own | {name: Condition(*(part[others] for part in own[name])) for name in captions}
+        without = {name: condition for name, condition in own.items() if name not in captions}
         values = {}
-        for name, texts in readings.items():
-            rows = cross_entropy(nets["lm"](inputs, self._condition(texts, inputs)), targets, valid)
+        for name, conditions in {"ce": own, "ce_shuffled": shuffled, "ce_null": without}.items():
+            rows = cross_entropy(nets["lm"](inputs, conditions), targets, valid)
             values[name] = rows.mean(1)
             if name == "ce":
                 values |= {f"ce_{k + 1}": ce for k, ce in enumerate(rows.unbind(1))}
@@ -105,12 +105,12 @@ class LMTask:
         return {}
 
     def export(self, weights: Mapping[str, Mapping[str, Tensor]], folder: Path) -> None:
-        """Write the model, its text encoder's config and a copy of its codec: all that generation needs."""
+        """Write the model, its encoders' configs and a copy of its codec: all that generation needs."""
         with torch.device("meta"):
             model = LM(self.config.model)
         model.load_state_dict(weights["lm"], assign=True)
         model.save_pretrained(folder)
-        TextFile(text=self.config.text).write(folder)
+        EncodersFile(encoders=self.config.encoders).write(folder)
         (folder / "codec").mkdir(exist_ok=True)
         for file in self.codec_folder.iterdir():
             if file.is_file():
@@ -139,8 +139,17 @@ class LMTask:
             return batch["codes"], batch["length"]
         return encode(self.codec.to(batch["audio"].device), batch["audio"], batch["length"])
 
-    def _condition(self, captions: list[str], like: Tensor) -> Condition:
-        return self.text.to(like.device)(captions)
+    def _conditions(self, batch: Mapping[str, Any], device: torch.device) -> dict[str, Condition]:
+        """What the model is told of each row. Raises `ConfigError` where a batch has nothing for an encoder to read."""
+        parts: dict[Reads, Any] = {"captions": batch["captions"]}
+        if "audio" in batch:
+            parts["sounds"] = Sounds(batch["audio"], batch["length"], self.sample_rate)
+        found = self.encoders.to(device)(parts)
+        if lacking := self.config.encoders.keys() - found.keys():
+            raise ConfigError(
+                f"task.encoders.{min(lacking)} reads sounds, but the batches hold codes alone: use data.kind=audio."
+            )
+        return found
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
@@ -154,9 +163,10 @@ def cross_entropy(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
     return (nats * valid).sum(2) / valid.sum(2).clamp(min=1)
 
 
-def derange(captions: list[str]) -> list[str]:
-    """Give each row the caption of the next row that has another one; its own only if there is none."""
+def derange(captions: list[str]) -> list[int]:
+    """Choose for each row the next row that has another caption; itself only if there is none."""
+    rows = range(len(captions))
     return [
-        next((other for other in captions[row + 1 :] + captions[:row] if other.strip() and other != own), own)
+        next((other for other in (*rows[row:], *rows[:row]) if captions[other].strip() and captions[other] != own), row)
         for row, own in enumerate(captions)
     ]

@@ -4,21 +4,26 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from t2a.models.lm import LM, LMConfig
+from t2a.models.lm import LM, ConditionConfig, LMConfig
 from t2a.nn.condition import Condition
 
-SMALL = {"codebooks": 3, "bins": 11, "width": 16, "layers": 2, "heads": 2, "condition_width": 6, "max_frames": 20}
-FUSES = [("prepend",), ("cross",), ("prepend", "cross")]
+SMALL = {"codebooks": 3, "bins": 11, "width": 16, "layers": 2, "heads": 2, "max_frames": 20}
+FUSES = [("prepend",), ("cross",), ("sum",), ("prepend", "cross"), ("prepend", "cross", "sum")]
 
 
-def build(**changes) -> LM:
+def build(fuse=("prepend", "cross"), dropout: float = 0.1, **changes) -> LM:
     torch.manual_seed(0)
-    return LM(LMConfig(**(SMALL | changes))).eval()
+    text = ConditionConfig(width=6, fuse=fuse, dropout=dropout)
+    return LM(LMConfig(**(SMALL | {"conditions": {"text": text}} | changes))).eval()
 
 
-def a_condition(*lengths: int) -> Condition:
+def a_text(*lengths: int) -> Condition:
     mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
     return Condition(torch.randn(len(lengths), max(lengths), 6), mask)
+
+
+def a_condition(*lengths: int) -> dict[str, Condition]:
+    return {"text": a_text(*lengths)}
 
 
 def some_codes(batch: int, steps: int) -> torch.Tensor:
@@ -43,10 +48,10 @@ def test_cached_steps_equal_the_uncached_forward(fuse, positions, chunks):
 @pytest.mark.parametrize("positions", ["sinusoidal", "rotary"])
 @pytest.mark.parametrize("fuse", FUSES)
 def test_a_row_does_not_depend_on_its_batch_mates(fuse, positions):
-    model, condition, codes = build(fuse=fuse, positions=positions), a_condition(2, 7), some_codes(2, 5)
-    alone = Condition(condition.tokens[:1, :2], condition.mask[:1, :2])
-    dirty = Condition(condition.tokens.masked_fill(~condition.mask[..., None], torch.nan), condition.mask)
-    for together in (condition, dirty):
+    model, (tokens, mask), codes = build(fuse=fuse, positions=positions), a_text(2, 7), some_codes(2, 5)
+    alone = {"text": Condition(tokens[:1, :2], mask[:1, :2])}
+    for padding in (0, torch.nan):
+        together = {"text": Condition(tokens.masked_fill(~mask[..., None], padding), mask)}
         torch.testing.assert_close(model(codes, together)[:1], model(codes[:1], alone), atol=1e-5, rtol=0)
 
 
@@ -61,29 +66,80 @@ def test_predictions_use_the_past_and_the_text_but_not_the_future(fuse):
     assert not torch.allclose(model(codes, a_condition(3)), logits)
 
 
-def test_no_condition_an_empty_one_and_a_dropped_one_are_the_same_null():
-    model, condition, codes = build(), a_condition(4, 4), some_codes(2, 5)
-    null = model(codes, None)
-    torch.testing.assert_close(model(codes, Condition(condition.tokens, condition.mask & False)), null)
-    torch.testing.assert_close(model(codes, condition, drop=torch.tensor([True, True])), null)
-    half = model(codes, condition, drop=torch.tensor([True, False]))
+@pytest.mark.parametrize("fuse", FUSES)
+def test_no_condition_an_empty_one_and_a_dropped_one_are_the_same_null(fuse):
+    model, (tokens, mask), codes = build(fuse=fuse), a_text(4, 4), some_codes(2, 5)
+    null, condition = model(codes, None), {"text": Condition(tokens, mask)}
+    torch.testing.assert_close(model(codes, {"text": Condition(tokens, mask & False)}), null)
+    torch.testing.assert_close(model(codes, condition, drop={"text": torch.tensor([True, True])}), null)
+    half = model(codes, condition, drop={"text": torch.tensor([True, False])})
     torch.testing.assert_close(half[:1], null[:1])
     torch.testing.assert_close(half[1:], model(codes, condition)[1:])
 
 
-def test_text_is_dropped_by_sample_with_its_share_and_only_in_training():
-    model, codes = build(condition_dropout=0.3), some_codes(1, 2).expand(400, -1, -1)
-    condition = Condition(torch.randn(1, 2, 6).expand(400, -1, -1), torch.ones(400, 2, dtype=torch.bool))
+SEVERAL = {
+    "text": ConditionConfig(width=6, fuse=("prepend", "cross")),
+    "melody": ConditionConfig(width=3, fuse=("prepend",)),
+    "class": ConditionConfig(width=2, fuse=("sum", "cross")),
+}
+
+
+def three_conditions(rows: int = 2) -> dict[str, Condition]:
+    lengths = torch.tensor([3, 1])[:rows]
+    melody = Condition(torch.randn(rows, 3, 3), torch.arange(3) < lengths[:, None])
+    classes = Condition(torch.randn(rows, 1, 2), torch.ones(rows, 1, dtype=torch.bool))
+    return a_condition(*[4, 2][:rows]) | {"melody": melody, "class": classes}
+
+
+@pytest.mark.parametrize("name", list(SEVERAL))
+def test_each_of_several_conditions_matters_and_dropping_one_equals_giving_none_of_it(name):
+    model, codes, given = build(conditions=SEVERAL), some_codes(2, 5), three_conditions()
+    whole = model(codes, given)
+    without = model(codes, {other: condition for other, condition in given.items() if other != name})
+    assert (whole - without).abs().amax((1, 2, 3)).min() > 1e-3
+    dropped = model(codes, given, drop={name: torch.tensor([True, False])})
+    torch.testing.assert_close(dropped[:1], without[:1])
+    torch.testing.assert_close(dropped[1:], whole[1:])
+
+
+@pytest.mark.parametrize("chunks", [[1] * 6, [4, 2]])
+def test_several_conditions_step_by_step_equal_the_uncached_forward(chunks):
+    model, codes, given = build(conditions=SEVERAL), some_codes(2, 6), three_conditions()
     with torch.no_grad():
-        kept = model(codes, condition)
-        torch.manual_seed(1)
-        dropped = (model.train()(codes, condition) - kept).abs().amax((1, 2, 3)) > 1e-4
-    assert 0.22 < dropped.float().mean() < 0.38
+        state = model.start(given, 2, 6)
+        steps = torch.cat([model.advance(part, state) for part in codes.split(chunks, dim=2)], dim=2)
+        torch.testing.assert_close(steps, model(codes, given), atol=1e-4, rtol=0)
+
+
+def test_prepended_conditions_stand_in_the_order_of_the_config():
+    model, given = build(conditions=SEVERAL), three_conditions(1)
+    expected = [model.projections[name](given[name].tokens) for name in ("text", "melody")]
+    torch.testing.assert_close(model._fuse(given, 1, {}).prefix.tokens, torch.cat(expected, dim=1))
+
+
+def test_a_condition_that_the_model_does_not_have_is_told():
+    with pytest.raises(ValueError, match=r"no condition \['melody'\], only \['text'\]"):
+        build()(some_codes(1, 2), {"melody": a_text(1)})
+
+
+def test_each_condition_is_dropped_by_row_with_its_share_and_only_in_training():
+    shares = {"text": 0.3, "melody": 0.6}
+    model = build(conditions={n: ConditionConfig(width=6, fuse=("sum",), dropout=d) for n, d in shares.items()})
+    codes = some_codes(1, 2).expand(400, -1, -1)
+    for name, share in shares.items():
+        given = {name: Condition(torch.randn(1, 2, 6).expand(400, -1, -1), torch.ones(400, 2, dtype=torch.bool))}
+        with torch.no_grad():
+            kept = model.eval()(codes, given)
+            torch.manual_seed(1)
+            dropped = (model.train()(codes, given) - kept).abs().amax((1, 2, 3)) > 1e-4
+        assert dropped.float().mean() == pytest.approx(share, abs=0.08)
+    drawn = model._draw(400, torch.device("cpu"))
+    assert 0.05 < (drawn["text"] & drawn["melody"]).float().mean() < 0.3  # independently: 0.18
 
 
 def test_every_weight_learns_with_and_without_text():
-    model = build(condition_dropout=0.5).train()
-    model(some_codes(2, 4), a_condition(3, 2), drop=torch.tensor([True, False])).square().mean().backward()
+    model, drop = build(conditions=SEVERAL).train(), torch.tensor([True, False])
+    model(some_codes(2, 4), three_conditions(), drop=dict.fromkeys(SEVERAL, drop)).square().mean().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 
 
@@ -91,7 +147,7 @@ def test_embeddings_are_averaged_or_added():
     mean, total = build(embedding="mean"), build(embedding="sum")
     total.load_state_dict(mean.state_dict())
     codes = some_codes(1, 4)
-    torch.testing.assert_close(3 * mean._embed(codes), total._embed(codes))
+    torch.testing.assert_close(3 * mean._embed(codes, None), total._embed(codes, None))
 
 
 def test_it_comes_back_from_its_folder(tmp_path: Path):
@@ -102,15 +158,15 @@ def test_it_comes_back_from_its_folder(tmp_path: Path):
     assert torch.equal(again(codes, condition), model(codes, condition))
 
 
-def parameters(**sizes) -> int:
+def parameters(text: ConditionConfig, **sizes) -> int:
     with torch.device("meta"):
-        model = LM(LMConfig(**sizes))
-    return sum(p.numel() for p in model.parameters()) - model.null.numel()
+        model = LM(LMConfig(**sizes, conditions={"text": text}))
+    return sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in model.nulls.parameters())
 
 
 def test_the_shape_of_audiocraft_s_small_model_has_its_420_633_600_parameters():
-    sizes = {"codebooks": 4, "bins": 2048, "width": 1024, "layers": 24, "heads": 16, "condition_width": 1024}
-    assert parameters(**sizes, fuse=["cross"]) == 420_633_600
+    sizes = {"codebooks": 4, "bins": 2048, "width": 1024, "layers": 24, "heads": 16}
+    assert parameters(ConditionConfig(width=1024, fuse=("cross",)), **sizes) == 420_633_600
 
 
 @pytest.mark.parametrize(
@@ -120,7 +176,7 @@ def test_the_shape_of_audiocraft_s_small_model_has_its_420_633_600_parameters():
 def test_audiogen_base_and_large_have_the_published_sizes(width, layers, heads, condition_width, t5, published):
     # The paper's figures hold T5's encoder and leave the cross-attention out.
     sizes = {"codebooks": 1, "bins": 2048, "width": width, "layers": layers, "heads": heads}
-    count = parameters(**sizes, condition_width=condition_width, fuse=["prepend"])
+    count = parameters(ConditionConfig(width=condition_width, fuse=("prepend",)), **sizes)
     assert (count + t5) / published == pytest.approx(1, abs=0.06)
 
 
@@ -129,3 +185,5 @@ def test_sizes_that_do_not_fit_are_refused_with_the_numbers():
         LMConfig(width=16, heads=3)
     with pytest.raises(ValidationError, match="one delay for each of 4 codebooks"):
         LMConfig(pattern=(0, 1))
+    with pytest.raises(ValidationError, match="called train, torch uses that name"):
+        LMConfig(conditions={"train": ConditionConfig(width=1, fuse=("sum",))})

@@ -15,7 +15,10 @@ from t2a.nn.condition import Condition
 from t2a.nn.quantize import QuantizerConfig
 from t2a.tasks.lm import LMTask, LMTaskConfig, cross_entropy, derange
 
-MODEL = {"codebooks": 2, "bins": 16, "width": 32, "layers": 1, "heads": 2, "max_frames": 12, "condition_dropout": 0.2}
+TEXT = {"width": 384, "fuse": ["prepend", "cross"], "dropout": 0.2}
+MODEL = {
+    "codebooks": 2, "bins": 16, "width": 32, "layers": 1, "heads": 2, "max_frames": 12, "conditions": {"text": TEXT}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -131,9 +134,8 @@ def test_cross_entropy_counts_the_valid_steps_only():
 
 
 def test_every_row_gets_another_caption_where_there_is_one():
-    captions = ["a", "a", "b", "", "c"]
-    assert derange(captions) == ["b", "b", "c", "c", "a"]
-    assert derange(["a", "a"]) == ["a", "a"]
+    assert derange(["a", "a", "b", "", "c"]) == [2, 2, 4, 4, 0]
+    assert derange(["a", "a"]) == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -151,8 +153,46 @@ def test_a_model_in_the_place_of_the_codec_is_refused(task, tmp_path):
 
 
 def test_a_condition_width_that_is_not_the_encoder_s_is_told(codec):
-    with pytest.raises(ConfigError, match=r"condition_width is 10.*384"):
-        one_loss(task := make(codec, condition_width=10), task.networks(), a_batch())
+    with pytest.raises(ConfigError, match=r"conditions.text.width is 10.*384"):
+        one_loss(task := make(codec, conditions={"text": TEXT | {"width": 10}}), task.networks(), a_batch())
+
+
+def test_conditions_that_no_encoder_makes_are_refused(codec):
+    with pytest.raises(ConfigError, match=r"encoders for text, but the model's conditions are text, melody"):
+        make(codec, conditions={"text": TEXT, "melody": TEXT})
+
+
+MELODY = {"kind": "chroma", "sample_rate": 16000, "window": 1024}
+
+
+def with_melody(codec: Path) -> LMTask:
+    model = MODEL | {"conditions": {"melody": {"width": 12, "fuse": ["prepend"], "dropout": 0.0}, "text": TEXT}}
+    encoders = {"melody": MELODY, "text": {"kind": "minilm"}}
+    recipe = {"kind": "lm", "codec": str(codec), "model": model, "encoders": encoders}
+    return validate(LMTaskConfig, recipe, "recipe").build()
+
+
+def test_a_melody_is_read_from_the_row_s_sound_and_stays_when_captions_are_shuffled(codec):
+    task, told = with_melody(codec), []
+    model = task.networks()["lm"].eval()
+    batch = a_batch(2)
+    batch |= {"audio": torch.randn(2, 1, 12 * 8), "length": torch.tensor([12, 12])}
+
+    def spied(codes, conditions):
+        told.append(conditions)
+        return model(codes, conditions)
+
+    task.evaluate({"lm": spied}, batch)
+    own, shuffled, without = told
+    assert torch.equal(own["text"].tokens.flip(0), shuffled["text"].tokens)
+    assert own["melody"] is shuffled["melody"] is without["melody"]
+    assert own["melody"].tokens.shape == (2, 1, 12)
+    assert "text" not in without
+
+
+def test_codes_alone_have_no_melody(codec):
+    with pytest.raises(ConfigError, match=r"encoders\.melody reads sounds, but the batches hold codes alone"):
+        one_loss(task := with_melody(codec), task.networks(), a_batch())
 
 
 def test_longer_batches_than_the_model_is_made_for_are_refused(task):
@@ -169,7 +209,7 @@ def test_the_exported_folder_is_all_that_generation_needs(task, codec, tmp_path,
     generator = load(tmp_path / "model")
     again = LM.from_pretrained(tmp_path / "model")
     codes, condition = torch.randint(0, 16, (1, 2, 3)), Condition(torch.randn(1, 2, 384), torch.ones(1, 2).bool())
-    assert torch.equal(again(codes, condition), model(codes, condition))
+    assert torch.equal(again(codes, {"text": condition}), model(codes, {"text": condition}))
     assert generator.sample_rate == 16000
     assert (tmp_path / "model" / "codec" / "model.safetensors").read_bytes() == (
         codec / "model.safetensors"

@@ -30,7 +30,10 @@ def test_sound_that_the_codec_cannot_encode_is_told(corpus: str, tmp_path: Path)
     codec = untrained_codec(tmp_path / "codec")
     data = {"kind": "audio", "uri": corpus, "sample_rate": 8000, "crop_seconds": 0.064}
     check_ready(lm_run(str(tmp_path), corpus, codec, {"kind": "minilm"}, data=data))
-    for wrong, told in (({"sample_rate": 16000}, "data.sample_rate is 16000, .* codes 8000"), ({"channels": 2}, "is 2")):
+    for wrong, told in (
+        ({"sample_rate": 16000}, "data.sample_rate is 16000, .* codes 8000"),
+        ({"channels": 2}, "is 2"),
+    ):
         with pytest.raises(ConfigError, match=told):
             check_ready(lm_run(str(tmp_path), corpus, codec, {"kind": "minilm"}, data=data | wrong))
 
