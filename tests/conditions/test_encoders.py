@@ -74,5 +74,5 @@ def test_a_command_line_names_encoders_by_kind_or_in_full():
 def test_stored_states_are_checked_for_their_width(text):
     encoders = Encoders({"text": text}, {"text": 10})
     stored = StoredCondition(padded([torch.zeros(2, 12)], 12), text.fingerprint())
-    with pytest.raises(ConfigError, match="text.width is 10, but the encoder t5 gives states of width 12"):
+    with pytest.raises(ConfigError, match=r"text\.width is 10, but the encoder t5 gives states of width 12"):
         encoders.stored({"text": stored})

@@ -148,7 +148,7 @@ def test_codes_without_a_melody_do_not_train_a_model_that_follows_one(codec, tex
 
 
 def test_a_corpus_in_the_place_of_an_encoder_is_refused_before_any_work(codec, corpora, tmp_path):
+    missing = {"text": T5Config(kind="t5", name=str(Path(corpora["codes"])))}
     with pytest.raises(ConfigError, match="Cannot load the encoder"):
-        missing = {"text": T5Config(kind="t5", name=str(Path(corpora["codes"])))}
         precompute_codes(corpora["audio"], str(tmp_path / "codes"), codec, encoders=missing)
     assert not (tmp_path / "codes").exists()
