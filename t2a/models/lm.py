@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from t2a.config import Config
 from t2a.models.pretrained import Pretrained
 from t2a.nn.condition import Condition
-from t2a.nn.transformer import Decoder, Positions, State
+from t2a.nn.transformer import Activation, Decoder, Positions, Shape, State
 
 Delay = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
@@ -35,16 +35,22 @@ class LMConfig(Config):
     width: int = Field(256, gt=0)
     layers: int = Field(6, gt=0)
     heads: int = Field(4, gt=0)
-    feedforward: int = Field(4, gt=0)  # times width
+    kv_heads: int | None = Field(None, gt=0)  # of keys and values; fewer than heads is grouped-query attention
+    qk_norm: bool = False  # normalise queries and keys by head
+    feedforward: float = Field(4, gt=0)  # times width
+    activation: Activation = "gelu"
     positions: Positions = "sinusoidal"
     embedding: Literal["mean", "sum"] = "mean"  # of the codebooks: AudioGen averages, MusicGen adds
     conditions: dict[Name, ConditionConfig] = Field({"text": ConditionConfig(width=384, fuse=("prepend", "cross"))})
     dropout: float = Field(0.0, ge=0, lt=1)
+    checkpoint_activations: bool = False  # in training: less memory, a third more computation
 
     @model_validator(mode="after")
     def _fits(self) -> "LMConfig":
         if self.width % (2 * self.heads):
             raise ValueError(f"width {self.width} must be a multiple of 2 * heads = {2 * self.heads}")
+        if self.kv_heads is not None and self.heads % self.kv_heads:
+            raise ValueError(f"heads {self.heads} must be a multiple of kv_heads {self.kv_heads}")
         if isinstance(self.pattern, tuple) and len(self.pattern) != self.codebooks:
             raise ValueError(f"pattern {list(self.pattern)} must give one delay for each of {self.codebooks} codebooks")
         for name in self.conditions:
@@ -82,15 +88,17 @@ class LM(Pretrained):
         self.embedding = nn.Embedding(rows, width)
         self.projections = nn.ModuleDict({name: nn.Linear(c.width, width) for name, c in config.conditions.items()})
         self.nulls = nn.ParameterDict({name: nn.Parameter(torch.randn(width)) for name in config.conditions})
-        self.decoder = Decoder(
+        shape = Shape(
             width,
-            config.layers,
             config.heads,
-            config.feedforward * width,
+            round(config.feedforward * width),
+            kv_heads=config.kv_heads,
+            qk_norm=config.qk_norm,
+            activation=config.activation,
             cross=any("cross" in condition.fuse for condition in config.conditions.values()),
-            positions=config.positions,
             dropout=config.dropout,
         )
+        self.decoder = Decoder(shape, config.layers, config.positions, config.checkpoint_activations)
         self.heads = nn.Linear(width, config.codebooks * config.bins, bias=False)
         nn.init.normal_(self.heads.weight, std=0.02)
         terms = config.codebooks**0.5  # the fused embedding starts with unit variance, beside positions of variance 1/2
