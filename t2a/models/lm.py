@@ -13,7 +13,9 @@ from t2a.models.pretrained import Pretrained
 from t2a.nn.condition import Condition
 from t2a.nn.transformer import Activation, Decoder, Positions, Shape, State
 
-Delay = Annotated[int, Field(ge=0)]
+Natural = Annotated[int, Field(ge=0)]
+Order = tuple[tuple[tuple[Natural | tuple[Natural, Natural], ...], ...], ...]
+Pattern = Literal["parallel", "delay", "partial_delay", "flatten", "partial_flatten", "coarse_first"]
 Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 
 
@@ -31,7 +33,7 @@ class LMConfig(Config):
     codebooks: int = Field(4, gt=0)
     bins: int = Field(1024, gt=1)  # codes of a codebook; the special token is one more
     max_frames: int = Field(500, gt=0)  # the longest clip it is trained on
-    pattern: Literal["parallel", "delay"] | tuple[Delay, ...] = "delay"  # see t2a.tokens.patterns
+    pattern: Pattern | tuple[Natural, ...] | Order = "delay"  # a name, delays, or an order: see t2a.tokens.patterns
     width: int = Field(256, gt=0)
     layers: int = Field(6, gt=0)
     heads: int = Field(4, gt=0)
@@ -51,12 +53,19 @@ class LMConfig(Config):
             raise ValueError(f"width {self.width} must be a multiple of 2 * heads = {2 * self.heads}")
         if self.kv_heads is not None and self.heads % self.kv_heads:
             raise ValueError(f"heads {self.heads} must be a multiple of kv_heads {self.kv_heads}")
-        if isinstance(self.pattern, tuple) and len(self.pattern) != self.codebooks:
-            raise ValueError(f"pattern {list(self.pattern)} must give one delay for each of {self.codebooks} codebooks")
+        if isinstance(self.pattern, tuple) and _placed(self.pattern) != list(range(self.codebooks)):
+            raise ValueError(f"pattern {self.pattern} must place each of {self.codebooks} codebooks once")
         for name in self.conditions:
             if hasattr(nn.ModuleDict, name) or hasattr(nn.ParameterDict, name):
                 raise ValueError(f"a condition cannot be called {name}, torch uses that name: choose another")
         return self
+
+
+def _placed(pattern: tuple[int, ...] | Order) -> list[int]:
+    """The codebooks that delays or an order place."""
+    stages = [stage for stage in pattern if isinstance(stage, tuple)]
+    entries = [entry for stage in stages for step in stage for entry in step] or range(len(pattern))
+    return sorted(entry if isinstance(entry, int) else entry[0] for entry in entries)
 
 
 class Fused(NamedTuple):

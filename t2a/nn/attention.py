@@ -134,7 +134,9 @@ def attend(
     if queries.device.type == "cpu" and dtype == torch.bfloat16:
         with torch.autocast("cpu", enabled=False):
             queries, keys, values = queries.float(), keys.float(), values.float()
-            return F.scaled_dot_product_attention(queries, keys, values, mask, dropout, causal, enable_gqa=grouped).to(dtype)
+            return F.scaled_dot_product_attention(queries, keys, values, mask, dropout, causal, enable_gqa=grouped).to(
+                dtype
+            )
     return F.scaled_dot_product_attention(queries, keys, values, mask, dropout, causal, enable_gqa=grouped)
 
 
