@@ -90,7 +90,7 @@ def _order(pattern: Pattern, codebooks: int) -> list[list[list[tuple[int, int]]]
     entries = sorted(entry for stage in stages for step in stage for entry in step)
     if [codebook for codebook, _ in entries] != list(range(codebooks)) or min(delay for _, delay in entries) < 0:
         raise ValueError(
-            f"the pattern {pattern} does not fit: give each of {codebooks} codebooks once, no delay below 0"
+            f"the pattern {pattern} does not fit: give each of {codebooks} codebooks once, delays from 0"
         )
     return [stage for stage in stages if stage]
 
