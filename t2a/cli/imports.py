@@ -7,7 +7,7 @@ from rich.console import Console
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Take over a trained codec of another project. Tensors only: no code that a file brings is run.",
+    help="Take over a trained model of another project. Tensors only: no code that a file brings is run.",
 )
 
 OutArgument = Annotated[str, typer.Argument(help="The model folder to write, local or on s3://.")]
@@ -27,17 +27,24 @@ def huggingface(
 
 @app.command()
 def audiocraft(
-    source: Annotated[str, typer.Argument(metavar="SRC", help="compression_state_dict.bin, or the folder it is in.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", help="A folder with state_dict.bin, compression_state_dict.bin or both.")
+    ],
     out: OutArgument,
-    sample_rate: Annotated[int | None, typer.Option(help="Hz; where the file does not tell.", min=1)] = None,
-    causal: Annotated[bool | None, typer.Option("--causal/--no-causal", help="Where the file does not tell.")] = None,
+    codec: Annotated[str | None, typer.Option(help="Of a language model: its codec, a model folder of t2a.")] = None,
+    text: Annotated[str | None, typer.Option(help="Of a language model: its T5, a folder or a hub name.")] = None,
+    sample_rate: Annotated[int | None, typer.Option(help="Hz; where a codec does not tell.", min=1)] = None,
+    causal: Annotated[bool | None, typer.Option("--causal/--no-causal", help="Where a codec does not tell.")] = None,
     pad_mode: Annotated[
-        Literal["constant", "reflect", "replicate"] | None, typer.Option(help="Where the file does not tell.")
+        Literal["constant", "reflect", "replicate"] | None, typer.Option(help="Where a codec does not tell.")
     ] = None,
 ) -> None:
-    """A codec of AudioCraft, or a checkpoint of the encodec package."""
-    from t2a.interop import audiocraft
-    from t2a.interop.encodec import convert
+    """An AudioGen, a MusicGen, a codec of AudioCraft, or a checkpoint of the encodec package."""
+    from t2a.interop import audiocraft, audiocraft_lm, encodec, language
 
-    told: dict[str, Any] = {"sample_rate": sample_rate, "causal": causal, "pad_mode": pad_mode}
-    Console().print(f"{out}: {convert(lambda: audiocraft.load(source, **told), out)}")
+    if package := audiocraft_lm.find(source):
+        told = language.convert(lambda: audiocraft_lm.load(package, codec=codec, text=text), out)
+    else:
+        given: dict[str, Any] = {"sample_rate": sample_rate, "causal": causal, "pad_mode": pad_mode}
+        told = encodec.convert(lambda: audiocraft.load(source, **given), out)
+    Console().print(f"{out}: {told}")

@@ -109,15 +109,17 @@ def generate(
     temperature: Annotated[float, typer.Option(min=0)] = 1.0,
     top_k: Annotated[int, typer.Option(help="0 is off.", min=0)] = 250,
     top_p: Annotated[float, typer.Option(help="0 is off.", min=0, max=1)] = 0.0,
+    melody: Annotated[Path | None, typer.Option(help="An audio file whose tune to follow: a mix or a stem.")] = None,
     out: Annotated[Path, typer.Option(help="The file; of several clips the number is appended.")] = Path("clip.wav"),
 ) -> None:
     """Generate audio for PROMPT."""
-    from t2a.audio.io import write
+    from t2a.audio.io import decode, write
     from t2a.generate import load
 
     if not prompt.strip():
         raise ConfigError("the prompt is empty: say what you want to hear")
     check_output_folder(out)
+    tune = decode(melody) if melody else None
     generator = load(model)
     with progress_bar() as bar:
         task = bar.add_task("generating", total=None)
@@ -129,6 +131,7 @@ def generate(
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
+            melody=tune,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     for index, clip in enumerate(clips):

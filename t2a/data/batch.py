@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from t2a.data.captions import caption, normalise
 from t2a.data.position import Position
-from t2a.data.rows import FULL_SCALE, PATIENCE, DataConfig, Example, UnusableError, caption
+from t2a.data.rows import FULL_SCALE, PATIENCE, DataConfig, Example
 from t2a.data.shards import Shard, read_manifest
-from t2a.data.skips import Skips
+from t2a.data.skips import Skips, UnusableError
 from t2a.data.visit import DamagedError, read_row_group
 from t2a.errors import DataError
 
@@ -168,7 +169,7 @@ def _example(config: DataConfig, row: dict[str, Any], reason: str, skips: Skips)
     try:
         if reason:
             raise UnusableError(reason)
-        text = caption(row, 0.0, config.captions)
+        text = normalise(caption(row, 0.0, config.captions), config.captions)
         example = config.example(row, 0.5)
     except UnusableError as unusable:
         skips.skip(str(unusable), row["id"])

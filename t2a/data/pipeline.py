@@ -3,17 +3,20 @@
 import functools
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 import ray.data
 
+from t2a.data.captions import caption, join, normalise
+from t2a.data.mixing import Draws, draw, partner
 from t2a.data.plan import Plan, Visit
 from t2a.data.position import Position
-from t2a.data.rows import PATIENCE, DataConfig, UnusableError, caption
+from t2a.data.rows import PATIENCE, AudioConfig, DataConfig, Example
 from t2a.data.shards import read_manifest
+from t2a.data.skips import UnusableError
 from t2a.data.visit import DamagedError, read_row_group
 from t2a.errors import DataError
 
@@ -34,6 +37,7 @@ class Row(NamedTuple):
     stored: dict[str, Any]
     where: Sequence[float]  # two draws from [0, 1): the crop's and the caption's
     reason: str = ""
+    mix: tuple[dict[str, Any], Draws] | None = None  # the stored row to mix it with, and how
 
 
 def stream(config: DataConfig, seed: int, batch_size: int, steps: int, position: Position) -> ray.data.Dataset:
@@ -115,7 +119,7 @@ def _read(
 ) -> Iterator[dict[str, np.ndarray]]:
     """Read windows of visits, shuffle each, and give its examples block by block."""
     for first, stop in zip(windows["first"].tolist(), windows["stop"].tolist(), strict=True):
-        rows = [row for n in range(first, stop) for row in _stored(config, plan, plan.visit(n), position)]
+        rows = _window(config, plan, [plan.visit(number) for number in range(first, stop)], position)
         order = np.random.default_rng([plan.seed, first]).permutation(len(rows))
         with ThreadPoolExecutor(config.threads) as threads:
             for begin in range(0, len(rows), block_rows):
@@ -123,18 +127,36 @@ def _read(
                 yield _block(config, plan, chosen, threads)
 
 
-def _stored(config: DataConfig, plan: Plan, visit: Visit, position: Position) -> Iterable[Row]:
-    """Read the rows of a visit that are not consumed yet."""
-    places = [place for place in range(visit.rows) if not position.contains(visit.number, place)]
-    if not places:
-        return []
+def _window(config: DataConfig, plan: Plan, visits: list[Visit], position: Position) -> list[Row]:
+    """Read the rows of a window that are not consumed yet, each with its partner if it is to be mixed."""
+    begun = [visit for visit in visits if any(not position.contains(visit.number, i) for i in range(visit.rows))]
+    # A partner may well be consumed: which one it is depends on the row alone.
+    everything = [row for visit in (visits if config.mix and begun else begun) for row in _stored(config, plan, visit)]
+    rows = [(i, row) for i, row in enumerate(everything) if not position.contains(row.visit.number, row.place)]
+    return [_with_partner(config, plan.seed, everything, i) if config.mix else row for i, row in rows]
+
+
+def _with_partner(config: DataConfig, seed: int, window: list[Row], own: int) -> Row:
+    """Give row `own` of a window, with another one of it if it is to be mixed and both can be read."""
+    row = window[own]
+    draws = draw(seed, row.visit.number, row.place)
+    if config.mix is None or draws.whether >= config.mix.probability or len(window) == 1:
+        return row
+    other = window[partner(draws, own, len(window))]
+    return row if other.reason else row._replace(mix=(other.stored, draws))
+
+
+def _stored(config: DataConfig, plan: Plan, visit: Visit) -> list[Row]:
+    """Read the rows of a visit."""
     where = np.random.default_rng([plan.seed, visit.number]).random((visit.rows, 2)).tolist()
     try:
         stored = read_row_group(config.uri, visit.shard, visit.row_group, ["id", config.tensor, "captions"])
-        return [Row(visit, place, stored[place], where[place]) for place in places]
+        return [Row(visit, place, stored[place], where[place]) for place in range(visit.rows)]
     except DamagedError as damage:
         named = f"{visit.shard.name}[{visit.row_group}]"
-        return [Row(visit, place, {"id": f"{named}[{place}]"}, where[place], str(damage)) for place in places]
+        return [
+            Row(visit, place, {"id": f"{named}[{place}]"}, where[place], str(damage)) for place in range(visit.rows)
+        ]
 
 
 def _block(config: DataConfig, plan: Plan, rows: list[Row], threads: ThreadPoolExecutor) -> dict[str, np.ndarray]:
@@ -146,8 +168,7 @@ def _block(config: DataConfig, plan: Plan, rows: list[Row], threads: ThreadPoolE
         if row.reason:
             return row.reason, "", 0
         try:
-            text = caption(row.stored, row.where[1], config.captions)
-            example = config.example(row.stored, row.where[0])
+            example, text = _example(config, row)
         except UnusableError as reason:
             return str(reason), "", 0
         values[index] = example.values
@@ -166,3 +187,22 @@ def _block(config: DataConfig, plan: Plan, rows: list[Row], threads: ThreadPoolE
         "length": np.array(lengths, np.int64),
         config.tensor: values,
     }
+
+
+def _example(config: DataConfig, row: Row) -> tuple[Example, str]:
+    """Make a row's example and its text. Raises UnusableError for the row itself.
+
+    A partner that cannot be used leaves the row as it is: it is counted when its own turn comes.
+    """
+    text = caption(row.stored, row.where[1], config.captions)
+    example = config.example(row.stored, row.where[0])
+    if row.mix is not None and isinstance(config, AudioConfig):
+        other, draws = row.mix
+        try:
+            words = caption(other, draws.caption, config.captions)
+            mixture = config.mixed(example, config.example(other, draws.crop), draws)
+        except UnusableError:
+            mixture = None
+        if mixture is not None:
+            example, text = mixture, join(text, words)
+    return example, normalise(text, config.captions)

@@ -55,20 +55,24 @@ class Plan:
             start += 1
 
     def windows(self, start: int, window: int, rows: int) -> list[range]:
-        """Cut the visits from `start` on into windows of at least `window` rows, until they hold `rows` rows.
+        """Cut the visits into windows of at least `window` rows; give those with visit `start` or a later one.
 
-        A window ends with its epoch, so that no row comes back before every other row has come.
+        They hold at least `rows` rows from `start` on. Windows are cut from the beginning of each epoch and end with
+        it: a row's window is the same wherever the stream is taken up, and no row comes back before every other has.
         """
         windows: list[range] = []
-        total = 0
+        total, first = 0, start // len(self.groups) * len(self.groups)
         while total < rows:
-            epoch_end = (start // len(self.groups) + 1) * len(self.groups)
-            stop, held = start, 0
+            epoch_end = (first // len(self.groups) + 1) * len(self.groups)
+            stop, held, ahead = first, 0, 0
             while held < window and stop < epoch_end:
-                held += self.visit(stop).rows
+                size = self.visit(stop).rows
+                held += size
+                ahead += size if stop >= start else 0
                 stop += 1
-            windows.append(range(start, stop))
-            start, total = stop, total + held
+            if stop > start:
+                windows.append(range(first, stop))
+            first, total = stop, total + ahead
         return windows
 
 

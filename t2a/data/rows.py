@@ -3,22 +3,21 @@
 import io
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import soundfile
 import soxr
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from t2a.config import Config
+from t2a.data.captions import CaptionConfig
+from t2a.data.mixing import Draws, MixConfig, lay
 from t2a.data.schema import Split
+from t2a.data.skips import UnusableError
 
 PATIENCE = 4000  # rows that `max_skipped` is taken of at least, or one damaged row group would end a run at its start
 FULL_SCALE = 32768  # int16 samples travel between processes, half the bytes of float32
-
-
-class UnusableError(Exception):
-    """A row that no reading can rescue; the message is the reason it is counted under."""
 
 
 class Example(NamedTuple):
@@ -35,17 +34,18 @@ class RowsConfig(Config):
     split: Split = "train"
     window: int = Field(512, ge=1, description="rows that are shuffled together, at least")
     max_skipped: float = Field(0.05, ge=0, le=1, description="share of unusable rows above which the run stops")
-    captions: bool = Field(True, description="whether a row without a caption is unusable")
+    captions: CaptionConfig = CaptionConfig()
     threads: int = Field(2, ge=1, description="decoding threads of one reader")
 
 
 class AudioConfig(RowsConfig):
-    """Clips: random crops of `crop_seconds` at `sample_rate`."""
+    """Clips: random crops of `crop_seconds` at `sample_rate`, some of them mixed in training."""
 
     kind: Literal["audio"] = "audio"
     sample_rate: int = Field(16000, ge=1000)
     channels: int = Field(1, ge=1, le=2)
     crop_seconds: float = Field(gt=0)
+    mix: MixConfig | None = None
 
     tensor: ClassVar[str] = "audio"
     dtype: ClassVar[type] = np.int16
@@ -66,6 +66,23 @@ class AudioConfig(RowsConfig):
         values[:, : len(wave)] = _int16(_with_channels(wave, self.channels)).T
         return Example(values, len(wave))
 
+    def mixed(self, first: Example, second: Example, draws: Draws) -> Example | None:
+        """Mix two examples as `draws` say; None when one of them is silent where they overlap."""
+        assert self.mix is not None
+        waves = [example.values[:, : example.length] / np.float32(FULL_SCALE) for example in (first, second)]
+        mixture = lay(self.mix, draws, *waves, length=self.shape[1])
+        if mixture is None:
+            return None
+        values = np.zeros(self.shape, np.int16)
+        values[:, : mixture.shape[1]] = _int16(mixture)
+        return Example(values, mixture.shape[1])
+
+    @model_validator(mode="after")
+    def _mixes_in_training(self) -> Self:
+        if self.mix is not None and self.split != "train":
+            raise ValueError(f"data.mix is for the split 'train', not '{self.split}'; leave it out")
+        return self
+
 
 class CodesConfig(RowsConfig):
     """Precomputed codes: random crops of `crop_frames` frames of `codebooks` codebooks."""
@@ -76,6 +93,7 @@ class CodesConfig(RowsConfig):
 
     tensor: ClassVar[str] = "codes"
     dtype: ClassVar[type] = np.uint16
+    mix: ClassVar[None] = None  # codes do not add up: mix sound
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -101,16 +119,6 @@ class CodesConfig(RowsConfig):
 
 
 DataConfig = Annotated[AudioConfig | CodesConfig, Field(discriminator="kind")]
-
-
-def caption(row: Mapping[str, Any], where: float, needed: bool) -> str:
-    """Pick one of a row's captions by `where` in [0, 1). Raises UnusableError when one is needed and there is none."""
-    captions = [text for text in row["captions"] or [] if text and text.strip()]
-    if captions:
-        return captions[int(where * len(captions))]
-    if needed:
-        raise UnusableError("no caption")
-    return ""
 
 
 def _decode(data: bytes, channels: int, samples: int, rate: int, where: float) -> np.ndarray:

@@ -10,6 +10,10 @@ from t2a.errors import DataError
 EXAMPLES = 5
 
 
+class UnusableError(Exception):
+    """A row that no reading can rescue; the message is the reason it is counted under."""
+
+
 class Skips:
     """Count kept rows and skipped rows by reason, remembering up to five ids for each reason."""
 

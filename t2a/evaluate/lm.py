@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from t2a.conditions.text import TextFile
+from t2a.conditions.encoders import EncodersFile
 from t2a.data.batch import held_out
 from t2a.data.rows import CodesConfig
 from t2a.evaluate.evaluation import Evaluation
@@ -28,7 +28,8 @@ def evaluate_lm(folder: Path, corpus: str, split: str, rows: int) -> Evaluation:
     """
     model = LM.from_pretrained(folder)
     config = model.config
-    task = LMTaskConfig(model=config, text=TextFile.read(folder).text, codec=str(folder / "codec")).build()
+    encoders = EncodersFile.read(folder).encoders
+    task = LMTaskConfig(model=config, encoders=encoders, codec=str(folder / "codec")).build()
     data = CodesConfig(uri=corpus, codebooks=config.codebooks, crop_frames=config.max_frames)
     batches = held_out(data, split, BATCH, 0, 1, rows)
     values: dict[str, list[NDArray[np.float64]]] = defaultdict(list)

@@ -4,14 +4,16 @@ import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from t2a.conditions.text import TextEncoder, TextFile
+from t2a.audio.io import check
+from t2a.conditions.encoder import Reads, Sounds
+from t2a.conditions.encoders import Encoders, EncodersFile
 from t2a.errors import CheckpointError, ConfigError
 from t2a.models.codec import Codec
 from t2a.models.lm import LM
@@ -20,26 +22,28 @@ from t2a.tokens.patterns import layout
 from t2a.tokens.sampling import guide, sample, uniforms
 
 if TYPE_CHECKING:
-    from t2a.generate.loading import Progress
+    from t2a.generate.loading import Progress, Sound
 
 SILENCE = 1e-3  # peak below which a clip is called silent, -60 dB of full scale
 
 
 class LMGenerator:
-    """A language model, its codec and its text encoder; see `t2a.generate.loading.Generator`."""
+    """A language model, its codec and its encoders; see `t2a.generate.loading.Generator`."""
 
-    def __init__(self, model: LM, codec: Codec, text: TextEncoder, device: torch.device | str = "cpu"):
+    def __init__(self, model: LM, codec: Codec, encoders: Encoders, device: torch.device | str = "cpu"):
         self.device = torch.device(device)
-        self.model, self.codec, self.text = model.to(self.device).eval(), codec.to(self.device).eval(), text
+        self.model, self.codec, self.encoders = model.to(self.device).eval(), codec.to(self.device).eval(), encoders
 
     @classmethod
     def from_folder(cls, folder: Path, device: torch.device | str = "cpu") -> "LMGenerator":
         """Load what `t2a.tasks.lm` exported."""
-        for part in ("codec", TextFile.NAME):
+        for part in ("codec", EncodersFile.NAME):
             if not (folder / part).exists():
                 raise CheckpointError(f"{folder} has no {part}: a language model needs it beside it, export it again.")
-        text = TextEncoder(TextFile.read(folder).text, device)
-        return cls(LM.from_pretrained(folder), Codec.from_pretrained(folder / "codec"), text, device)
+        model = LM.from_pretrained(folder)
+        widths = {name: condition.width for name, condition in model.config.conditions.items()}
+        encoders = Encoders(EncodersFile.read(folder).encoders, widths, device)
+        return cls(model, Codec.from_pretrained(folder / "codec"), encoders, device)
 
     @property
     def sample_rate(self) -> int:
@@ -62,13 +66,16 @@ class LMGenerator:
         temperature: float = 1.0,
         top_k: int = 250,
         top_p: float = 0.0,
+        melody: "Sound | None" = None,
         progress: "Progress | None" = None,
     ) -> list[NDArray[np.float32]]:
         """Make one clip [C, round(seconds * rate)] for each prompt."""
         _check(prompts, seeds, guidance, temperature, top_k, top_p)
+        if melody is not None and "sounds" not in self.encoders.reads:
+            raise ConfigError("This model was trained without melodies: leave the melody out or take another model.")
         samples = self._samples(seconds)
         frames = math.ceil(samples / self.codec.hop)
-        codes = self.codes(prompts, frames, seeds, guidance, temperature, top_k, top_p, progress)
+        codes = self.codes(prompts, frames, seeds, guidance, temperature, top_k, top_p, melody, progress)
         waves = self.codec.decode(codes, samples).cpu()
         return [_finished(wave, prompt) for wave, prompt in zip(waves, prompts, strict=True)]
 
@@ -82,6 +89,7 @@ class LMGenerator:
         temperature: float,
         top_k: int,
         top_p: float,
+        melody: "Sound | None" = None,
         progress: "Progress | None" = None,
     ) -> Tensor:
         """Draw codes [B, K, L] int64, one for each prompt and seed.
@@ -92,9 +100,9 @@ class LMGenerator:
         placed = layout(self.model.config.pattern, codebooks, frames)
         valid = placed.valid().to(self.device)
         numbers = uniforms(seeds, placed.steps, codebooks).to(self.device)
-        unguided = guidance == 0 or not any(prompt.strip() for prompt in prompts)
+        unguided = guidance == 0 or (melody is None and not any(prompt.strip() for prompt in prompts))
         passes = 1 if unguided or guidance == 1 else 2
-        conditions = None if unguided else self._conditions(prompts, passes)
+        conditions = None if unguided else self._conditions(prompts, melody, passes)
         state = self.model.start(conditions, count * passes, placed.steps)
         column = torch.full((count, codebooks, 1), self.model.special, device=self.device)
         columns = []
@@ -109,12 +117,18 @@ class LMGenerator:
                 progress(step + 1, placed.steps)
         return placed.revert(torch.cat(columns, dim=2))
 
-    def _conditions(self, prompts: Sequence[str], passes: int) -> dict[str, Condition]:
-        """The prompts' states; with two passes, followed by as many rows without text."""
-        tokens, mask = (part.to(self.device) for part in self.text(prompts))
+    def _conditions(self, prompts: Sequence[str], melody: "Sound | None", passes: int) -> dict[str, Condition]:
+        """What the model is told of each prompt; with two passes, followed by as many rows that are told nothing."""
+        parts: dict[Reads, Any] = {"captions": prompts}
+        if melody is not None:
+            parts["sounds"] = _repeated(melody, len(prompts))
+        told = self.encoders(parts)
         if passes == 1:
-            return {"text": Condition(tokens, mask)}
-        return {"text": Condition(tokens.repeat(2, 1, 1), torch.cat([mask, torch.zeros_like(mask)]))}
+            return told
+        return {
+            name: Condition(tokens.repeat(2, 1, 1), torch.cat([mask, torch.zeros_like(mask)]))
+            for name, (tokens, mask) in told.items()
+        }
 
     def _samples(self, seconds: float) -> int:
         """The length of a clip, if there can be one."""
@@ -148,6 +162,14 @@ def _check(
         if not low <= value <= high:  # also when it is not a number
             limits = f"between {low} and {high}" if math.isfinite(high) else f"{low} or more"
             raise ConfigError(f"{name} is {value}; it must be {limits}.")
+
+
+def _repeated(sound: "Sound", rows: int) -> Sounds:
+    """Give every row the same sound."""
+    wave, rate = sound
+    check(wave, "The melody")
+    waves = torch.from_numpy(wave).expand(rows, -1, -1)
+    return Sounds(waves, torch.full((rows,), wave.shape[1]), rate)
 
 
 def _finished(wave: Tensor, prompt: str) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from t2a.errors import ConfigError
 from t2a.models.pretrained import locate, read_config
 
 Progress = Callable[[int, int], None]  # (steps done, steps in all)
+Sound = tuple[NDArray[np.float32], int]  # a wave [C, T] and its rate in Hz
 
 
 class Generator(Protocol):
@@ -35,11 +36,13 @@ class Generator(Protocol):
         temperature: float = 1.0,
         top_k: int = 250,
         top_p: float = 0.0,
+        melody: Sound | None = None,
         progress: Progress | None = None,
     ) -> list[NDArray[np.float32]]:
         """Make one clip [C, round(seconds * rate)] in [-1, 1] for each prompt; an empty prompt leaves it the choice.
 
-        The same model, prompt, seed and settings give the same clip, whatever else is in the batch.
+        The same model, prompt, seed and settings give the same clip, whatever else is in the batch. A melody, a mix or
+        any stem of it, is followed by all clips of a model that was trained with melodies.
         Raises `ConfigError` for arguments that cannot be met.
         """
 

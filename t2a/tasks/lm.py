@@ -1,4 +1,4 @@
-"""Train a language model on a codec's codes, conditioned on captions."""
+"""Train a language model on a codec's codes, conditioned on captions, melodies or other sounds."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -8,24 +8,29 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from t2a.conditions.text import MiniLMConfig, TextEncoder, TextEncoderConfig, TextFile
+from t2a.conditions.encoder import Reads, Sounds
+from t2a.conditions.encoders import EncoderConfig, Encoders, EncodersFile
+from t2a.conditions.text import MiniLMConfig
 from t2a.config import Config
 from t2a.errors import ConfigError
+from t2a.models.codec import Codec
 from t2a.models.lm import LM, LMConfig
 from t2a.models.pretrained import locate, read_config
 from t2a.nn.condition import Condition
+from t2a.tasks.coding import encode
 from t2a.tasks.task import Network, check_codec
 from t2a.tokens.patterns import Layout, layout
 
 
 class LMTaskConfig(Config):
-    """A language model, the text encoder that steers it, and the codec whose codes it learns."""
+    """A language model, the encoders of its conditions by their names, and the codec whose codes it learns."""
 
     kind: Literal["lm"] = "lm"
     model: LMConfig = LMConfig()
-    text: TextEncoderConfig = MiniLMConfig()
+    encoders: dict[str, EncoderConfig] = Field({"text": MiniLMConfig()})
     codec: str  # a codec's folder or run: local, s3:// or models:/
 
     @property
@@ -39,28 +44,24 @@ class LMTaskConfig(Config):
 
 
 class LMTask:
-    """Cross-entropy of the next codes; batches of codes as t2a.data makes them. One network, `lm`."""
+    """Cross-entropy of the next codes; batches of codes or of sound as t2a.data makes them. One network, `lm`.
+
+    Sound is encoded as it comes by the frozen codec: slower than codes, but what is mixed anew has none yet.
+    """
 
     def __init__(self, config: LMTaskConfig):
         self.config = config
         self.codec_folder = locate(config.codec)
-        check_codec(read_config(self.codec_folder), config.codec, config.model)
-        if list(config.model.conditions) != ["text"]:
-            raise ConfigError(
-                f"task.model.conditions are {list(config.model.conditions)}, but captions are all that this task has: "
-                "give it `text` alone."
-            )
+        codec = read_config(self.codec_folder)
+        check_codec(codec, config.codec, config.model)
+        self.sample_rate = int(codec["sample_rate"])
+        widths = {name: condition.width for name, condition in config.model.conditions.items()}
+        self.encoders = Encoders(config.encoders, widths)
 
     @cached_property
-    def text(self) -> TextEncoder:
-        """The text encoder, loaded on first use."""
-        encoder, width = TextEncoder(self.config.text), self.config.model.conditions["text"].width
-        if encoder.width != width:
-            raise ConfigError(
-                f"task.model.conditions.text.width is {width}, but the text encoder {self.config.text.kind} "
-                f"gives states of width {encoder.width}: set it to {encoder.width}."
-            )
-        return encoder
+    def codec(self) -> Codec:
+        """The frozen codec of batches of sound, loaded on first use."""
+        return Codec.from_pretrained(self.codec_folder)
 
     def networks(self) -> dict[str, nn.Module]:
         """Make a fresh model."""
@@ -71,37 +72,45 @@ class LMTask:
     ) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
         """Yield the mean over the rows of their cross-entropy, so that ranks with equal rows weigh the same."""
         inputs, targets, valid = self._sequence(batch)
-        rows = cross_entropy(nets["lm"](inputs, self._conditions(batch["captions"], inputs)), targets, valid)
+        rows = cross_entropy(nets["lm"](inputs, self._conditions(batch, inputs.device)), targets, valid)
         loss = rows.mean()
         logs = {"loss/ce": loss.detach(), "loss/perplexity": loss.detach().exp()}
-        logs |= {f"loss/ce_{k + 1}": ce for k, ce in enumerate(rows.detach().mean(0))}
+        for k, ce in enumerate(rows.detach().mean(0)):
+            logs |= {f"loss/ce_{k + 1}": ce, f"loss/perplexity_{k + 1}": ce.exp()}
         yield "lm", loss, logs
 
     @torch.no_grad()
     def evaluate(self, nets: Mapping[str, Network], batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Cross-entropy of each row with its caption, with another row's caption and without any; per codebook too."""
+        """Cross-entropy of each row with its caption, with another row's caption and without any; per codebook too.
+
+        What else the model is told stays the row's own in all three. `gap` is what the right caption is worth against
+        another's.
+        """
         inputs, targets, valid = self._sequence(batch)
-        captions = batch["captions"]
-        readings = {"ce": captions, "ce_shuffled": derange(captions), "ce_null": [""] * len(captions)}
+        own = self._conditions(batch, inputs.device)
+        others = torch.tensor(derange(batch["captions"]), device=inputs.device)
+        captions = [name for name in own if self.config.encoders[name].reads == "captions"]
+        shuffled = own | {name: Condition(*(part[others] for part in own[name])) for name in captions}
+        without = {name: condition for name, condition in own.items() if name not in captions}
         values = {}
-        for name, texts in readings.items():
-            rows = cross_entropy(nets["lm"](inputs, self._conditions(texts, inputs)), targets, valid)
+        for name, conditions in {"ce": own, "ce_shuffled": shuffled, "ce_null": without}.items():
+            rows = cross_entropy(nets["lm"](inputs, conditions), targets, valid)
             values[name] = rows.mean(1)
             if name == "ce":
                 values |= {f"ce_{k + 1}": ce for k, ce in enumerate(rows.unbind(1))}
-        return values
+        return values | {"gap": values["ce_shuffled"] - values["ce"]}
 
     def samples(self, nets: Mapping[str, Network], batch: Mapping[str, Any]) -> dict[str, tuple[Tensor, int]]:
         """Nothing: generation takes its own minutes and stands in t2a.generate."""
         return {}
 
     def export(self, weights: Mapping[str, Mapping[str, Tensor]], folder: Path) -> None:
-        """Write the model, its text encoder's config and a copy of its codec: all that generation needs."""
+        """Write the model, its encoders' configs and a copy of its codec: all that generation needs."""
         with torch.device("meta"):
             model = LM(self.config.model)
         model.load_state_dict(weights["lm"], assign=True)
         model.save_pretrained(folder)
-        TextFile(text=self.config.text).write(folder)
+        EncodersFile(encoders=self.config.encoders).write(folder)
         (folder / "codec").mkdir(exist_ok=True)
         for file in self.codec_folder.iterdir():
             if file.is_file():
@@ -112,20 +121,35 @@ class LMTask:
 
     def _sequence(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs, targets and which of them count, each [B, K, S], of codes [B, K, L]."""
-        codes, length = batch["codes"], batch["length"]
+        codes, length = self._codes(batch)
         limit = self.config.model.max_frames
         if codes.shape[2] > limit:
             raise ConfigError(
                 f"The batches hold {codes.shape[2]} frames, the model is made for {limit}: "
-                "raise task.model.max_frames or lower data.crop_frames."
+                "raise task.model.max_frames or shorten the crops of data."
             )
         placed, special = self._layout(codes.shape[2]), self.config.model.bins
         targets = placed.build(codes, special, length)
         inputs = torch.cat([torch.full_like(targets[:, :, :1], special), targets[:, :, :-1]], dim=2)
         return inputs, targets, placed.valid(length)
 
-    def _conditions(self, captions: list[str], like: Tensor) -> dict[str, Condition]:
-        return {"text": self.text.to(like.device)(captions)}
+    def _codes(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """Codes [B, K, L] and frames [B] of a batch of either kind."""
+        if "codes" in batch:
+            return batch["codes"], batch["length"]
+        return encode(self.codec.to(batch["audio"].device), batch["audio"], batch["length"])
+
+    def _conditions(self, batch: Mapping[str, Any], device: torch.device) -> dict[str, Condition]:
+        """What the model is told of each row. Raises `ConfigError` where a batch has nothing for an encoder to read."""
+        parts: dict[Reads, Any] = {"captions": batch["captions"]}
+        if "audio" in batch:
+            parts["sounds"] = Sounds(batch["audio"], batch["length"], self.sample_rate)
+        found = self.encoders.to(device)(parts)
+        if lacking := self.config.encoders.keys() - found.keys():
+            raise ConfigError(
+                f"task.encoders.{min(lacking)} reads sounds, but the batches hold codes alone: use data.kind=audio."
+            )
+        return found
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
@@ -139,9 +163,10 @@ def cross_entropy(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
     return (nats * valid).sum(2) / valid.sum(2).clamp(min=1)
 
 
-def derange(captions: list[str]) -> list[str]:
-    """Give each row the caption of the next row that has another one; its own only if there is none."""
+def derange(captions: list[str]) -> list[int]:
+    """Choose for each row the next row that has another caption; itself only if there is none."""
+    rows = range(len(captions))
     return [
-        next((other for other in captions[row + 1 :] + captions[:row] if other.strip() and other != own), own)
+        next((other for other in (*rows[row:], *rows[:row]) if captions[other].strip() and captions[other] != own), row)
         for row, own in enumerate(captions)
     ]

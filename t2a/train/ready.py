@@ -1,8 +1,10 @@
 """What can be known to be wrong with a run before anything is started."""
 
 from t2a import storage
+from t2a.data.rows import AudioConfig
 from t2a.data.shards import read_manifest
-from t2a.errors import DataError
+from t2a.errors import ConfigError, DataError
+from t2a.models.pretrained import locate, read_config
 from t2a.train.run import Run
 
 
@@ -11,6 +13,7 @@ def check_ready(run: Run) -> None:
     storage.check(run.out, write=True)
     _check_data(run)
     run.task.build()
+    _check_codec(run)
 
 
 def _check_data(run: Run) -> None:
@@ -22,3 +25,19 @@ def _check_data(run: Run) -> None:
         if split not in splits:
             have = ", ".join(sorted(splits)) or "none"
             raise DataError(f"{run.data.uri} has no split '{split}' (it has: {have}); change {key}.")
+
+
+def _check_codec(run: Run) -> None:
+    """Refuse sound that the task's codec cannot encode; a codec's own training has none."""
+    codec = getattr(run.task, "codec", None)
+    if not isinstance(codec, str) or not isinstance(run.data, AudioConfig):
+        return
+    config = read_config(locate(codec))
+    for name in ("sample_rate", "channels"):
+        given, asked = getattr(run.data, name), config[name]
+        if given != asked:
+            raise ConfigError(f"data.{name} is {given}, but the codec {codec} codes {asked}: set data.{name}={asked}.")
+    if config["normalise"]:
+        raise ConfigError(
+            f"The codec {codec} normalises the loudness, which its codes do not hold: take one with normalise=false."
+        )

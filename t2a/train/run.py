@@ -16,7 +16,7 @@ from t2a.train.protocol import EngineConfig
 from t2a.train.track import TrackConfig
 
 TaskConfig = Annotated[CodecTaskConfig | LMTaskConfig | EntropyTaskConfig, Field(discriminator="kind")]
-DATA_OF_TASK = {"codec": "audio", "lm": "codes", "entropy": "codes"}
+DATA_OF_TASK = {"codec": ("audio",), "lm": ("codes", "audio"), "entropy": ("codes",)}
 
 
 class CheckpointConfig(Config):
@@ -101,9 +101,11 @@ class Run(Config):
 
     @model_validator(mode="after")
     def _task_takes_data(self) -> "Run":
-        needed = DATA_OF_TASK.get(self.task.kind, self.data.kind)
-        if needed != self.data.kind:
-            raise ValueError(f"task {self.task.kind} is trained on {needed}, but data.kind is {self.data.kind}")
+        fit = DATA_OF_TASK.get(self.task.kind, (self.data.kind,))
+        if self.data.kind not in fit:
+            raise ValueError(
+                f"task {self.task.kind} is trained on {' or '.join(fit)}, but data.kind is {self.data.kind}"
+            )
         model: Any = getattr(self.task, "model", None)
         for name in ("sample_rate", "channels", "codebooks"):
             given, asked = getattr(self.data, name, None), getattr(model, name, None)

@@ -17,8 +17,9 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from t2a import storage
 from t2a.data import pipeline
 from t2a.data.batch import batches
+from t2a.data.captions import CaptionConfig, caption
 from t2a.data.position import Position
-from t2a.data.rows import AudioConfig, caption
+from t2a.data.rows import AudioConfig
 from t2a.data.shards import ShardBounds, read_manifest, write_shards
 
 CLIPS, SECONDS, RATE = 2048, 5, 16000
@@ -79,7 +80,7 @@ class Shards(IterableDataset):
                 for i in rng.permutation(len(rows)):
                     values = self.config.example(rows[i], rng.random()).values
                     wave = torch.from_numpy(values).float() / 32768
-                    yield wave, caption(rows[i], rng.random(), needed=True), rows[i]["id"]
+                    yield wave, caption(rows[i], rng.random(), CaptionConfig()), rows[i]["id"]
 
 
 def loader(config: AudioConfig) -> Iterable:

@@ -6,8 +6,10 @@ from typer.testing import CliRunner
 
 from t2a.audio.io import probe
 from t2a.cli import app, main
-from t2a.models.codec import Codec
-from tests.interop import peers
+from t2a.models.codec import Codec, CodecConfig
+from t2a.nn.quantize import QuantizerConfig
+from tests.conditions import peers as encoders
+from tests.interop import peers, released
 
 
 def test_a_foreign_codec_decodes_a_foreign_file(tmp_path):
@@ -35,3 +37,20 @@ def test_a_source_that_is_none_is_one_sentence(tmp_path, monkeypatch, capsys):
     assert told.startswith("error:")
     assert "nowhere is no file, nor a folder with a compression_state_dict.bin" in told
     assert not (tmp_path / "out").exists()
+
+
+def test_a_foreign_language_model_becomes_a_folder_that_generates(tmp_path, monkeypatch):
+    released.exported(tmp_path, released.state("lm_musicgen"))
+    quantizer = QuantizerConfig(codebooks=4, bins=128)
+    codec = CodecConfig(sample_rate=32000, filters=2, ratios=(8, 5, 4, 4), dimension=4, quantizer=quantizer)
+    Codec(codec).save_pretrained(tmp_path / "codec")
+    text = encoders.t5(tmp_path / "t5", width=48)
+    options = ["--codec", f"{tmp_path}/codec", "--text", str(text)]
+    made = CliRunner().invoke(app, ["import", "audiocraft", str(tmp_path), f"{tmp_path}/lm", *options])
+    assert made.exit_code == 0, made.output
+    assert "told text by t5; 32,000 Hz, 4 codebooks of 128 codes, up to 30 s" in " ".join(made.output.split())
+    said = CliRunner().invoke(
+        app, ["generate", f"{tmp_path}/lm", "a dog barks", "--seconds", "0.1", "--out", f"{tmp_path}/x.wav"]
+    )
+    assert said.exit_code == 0, said.output
+    assert probe(tmp_path / "x.wav").seconds == 0.1

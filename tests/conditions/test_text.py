@@ -1,13 +1,14 @@
 import json
+import shutil
 import warnings
 from pathlib import Path
 
 import pytest
 import torch
 
-from t2a.conditions.text import MiniLMConfig, T5Config, TextEncoder, TextFile
-from t2a.config import Config, validate
+from t2a.conditions.text import MiniLMConfig, T5Config, TextEncoder
 from t2a.errors import ConfigError
+from tests.conditions import peers
 
 
 @pytest.fixture(scope="module")
@@ -66,21 +67,7 @@ def test_a_long_caption_is_cut_with_one_warning_that_names_the_limit():
 
 @pytest.fixture(scope="module")
 def t5_folder(tmp_path_factory) -> Path:
-    """A T5 with random weights and a word-level tokenizer, in the layout of a hub checkpoint."""
-    from t2a.audio import torchaudio_backend  # noqa: F401
-
-    import tokenizers  # isort: skip
-    import transformers  # isort: skip
-
-    folder = tmp_path_factory.mktemp("t5")
-    words = {word: i for i, word in enumerate(["<pad>", "</s>", "<unk>", "a", "dog", "barks", "bell"])}
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
-    config = transformers.T5Config(vocab_size=8, d_model=12, d_kv=4, d_ff=16, num_layers=2, num_heads=2)
-    transformers.T5ForConditionalGeneration(config).save_pretrained(folder)
-    return folder
+    return peers.t5(tmp_path_factory.mktemp("t5"))
 
 
 def test_a_t5_folder_gives_its_encoder_s_states(t5_folder):
@@ -97,20 +84,16 @@ def test_a_t5_folder_gives_its_encoder_s_states(t5_folder):
 
 def test_a_place_without_a_model_is_told_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(ConfigError, match=r"no-such/model .*sought on the Hugging Face hub.*Set text\.name"):
+    with pytest.raises(ConfigError, match=r"no-such/model .*sought on the Hugging Face hub.*Set its `name`"):
         TextEncoder(T5Config(kind="t5", name="no-such/model"))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "t5"}))
-    with pytest.raises(ConfigError, match=r"from this folder.*text\.kind=minilm"):
+    with pytest.raises(ConfigError, match=r"from this folder.*kind: minilm"):
         TextEncoder(T5Config(kind="t5", name=str(tmp_path)))
 
 
-@pytest.mark.parametrize("config", [MiniLMConfig(max_tokens=9), T5Config(kind="t5", name="google-t5/t5-small")])
-def test_a_model_folder_remembers_its_encoder(tmp_path, config):
-    TextFile(text=config).write(tmp_path)
-    assert TextFile.read(tmp_path).text == config
-
-
-def test_an_unknown_kind_is_refused_with_a_suggestion():
-    with pytest.raises(ConfigError, match="did you mean minilm"):
-        validate(TextFile, {"text": {"kind": "minilmm"}}, "recipe")
-    assert issubclass(TextFile, Config)
+def test_a_fingerprint_is_of_the_weights_and_the_settings_not_of_the_place(t5_folder, tmp_path):
+    own = T5Config(kind="t5", name=str(t5_folder))
+    copied = T5Config(kind="t5", name=str(shutil.copytree(t5_folder, tmp_path / "copy")))
+    other = T5Config(kind="t5", name=str(peers.t5(tmp_path / "other")))
+    assert own.fingerprint() == copied.fingerprint()
+    assert len({own.fingerprint(), other.fingerprint(), own.model_copy(update={"max_tokens": 9}).fingerprint()}) == 3

@@ -1,3 +1,4 @@
+import re
 import shutil
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -12,13 +13,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from t2a.data import pipeline
-from t2a.data.batch import Batches, batches
+from t2a.data.batch import Batches, batches, held_out
+from t2a.data.captions import CaptionConfig
+from t2a.data.mixing import MixConfig
 from t2a.data.plan import Plan
 from t2a.data.position import Position
 from t2a.data.rows import AudioConfig, CodesConfig, DataConfig
 from t2a.data.schema import pack_codes
 from t2a.data.shards import Manifest, ShardBounds, read_manifest, write_shards
 from t2a.errors import DataError
+from tests.data.conftest import flac
 
 SEED = 3
 BLOCK_ROWS = 4
@@ -147,16 +151,100 @@ def test_a_crop_depends_on_seed_visit_and_place_alone(tones):
     config = AudioConfig(uri=uri, sample_rate=8000, crop_seconds=0.1, window=10)
     narrow = config.model_copy(update={"window": 1, "threads": 1})
 
-    def by_place(config):
-        return {
-            (int(b["visit"][i]), int(b["place"][i])): (b["audio"][i].tobytes(), b["caption"][i])
-            for b in blocks(config, Position(), manifest, 20)
-            for i in range(len(b["visit"]))
-        }
-
-    one, other = by_place(config), by_place(narrow)
-    assert len({audio for audio, _ in one.values()}) == 20
+    one, other = (examples(each, manifest, Position(), 20) for each in (config, narrow))
+    assert len({audio for audio, _, _ in one.values()}) == 20
     assert all(one[key] == other[key] for key in one.keys() & other.keys())
+
+
+Example = tuple[bytes, str, int]
+
+
+def examples(config: DataConfig, manifest: Manifest, position: Position, rows: int) -> dict[tuple[int, int], Example]:
+    """What is read from a position on: (visit, place) -> (sound, caption, length)."""
+    return {
+        (int(b["visit"][i]), int(b["place"][i])): (b["audio"][i].tobytes(), str(b["caption"][i]), int(b["length"][i]))
+        for b in blocks(config, position, manifest, rows)
+        for i in range(len(b["visit"]))
+    }
+
+
+def mixing(uri: str, probability: float = 0.5, **changes) -> AudioConfig:
+    """Windows of at least 10 rows, two row groups."""
+    mix = MixConfig(probability=probability)
+    return AudioConfig(uri=uri, sample_rate=8000, crop_seconds=0.2, window=10, mix=mix, **changes)
+
+
+def test_a_share_of_the_rows_is_mixed_with_another_of_their_window_and_tells_both(tones):
+    uri, manifest = tones(200)
+    config = mixing(uri)
+    plain = examples(config.model_copy(update={"mix": None}), manifest, Position(), 200)
+    mixed = examples(config, manifest, Position(), 200)
+    assert mixed.keys() == plain.keys()
+    changed = [key for key in mixed if mixed[key] != plain[key]]
+    assert 75 <= len(changed) <= 125
+    plan = Plan(manifest, "train", SEED)
+    windows = {n: set(window) for window in plan.windows(0, 10, 200) for n in window}
+    where = {text.replace("a tone, ", "").removesuffix(" again"): key for key, (_, text, _) in plain.items()}
+    for key in changed:
+        own, other = mixed[key][1].split(" and ")
+        assert own == plain[key][1]
+        partner = where[other.replace("a tone, ", "").removesuffix(" again")]
+        assert partner != key
+        assert partner[0] in windows[key[0]]
+        assert mixed[key][0] != plain[key][0]
+
+
+@pytest.mark.parametrize("window", [10, 25])
+def test_a_mixture_is_the_same_wherever_the_stream_is_taken_up(tones, window):
+    uri, manifest = tones(60)
+    config = mixing(uri, probability=1).model_copy(update={"window": window})
+    whole = examples(config, manifest, Position(), 120)
+    for cursor, taken in ((1, 0), (3, 2), (7, 4), (13, 1)):
+        position = Position(cursor)
+        position.consumed([cursor + 1] * taken, range(taken), [5] * taken, Plan(manifest, "train", SEED).fingerprint)
+        again = examples(config, manifest, position, 30)
+        assert not any(position.contains(*key) for key in again)
+        assert all(again[key] == whole[key] for key in again)
+        assert len(again) >= 30
+
+
+def test_mixing_leaves_the_account_of_rows_as_it_is(tones, tone):
+    rows = [tone(i) for i in range(40)]
+    for i in (3, 17):
+        rows[i]["audio"]["bytes"] = b"not a sound"
+    uri, manifest = tones(0, rows=rows)
+    config = mixing(uri, probability=1, max_skipped=1)
+    runs = [Run(config.model_copy(update={"mix": mix}), manifest) for mix in (config.mix, None)]
+    for run in runs:
+        for world, steps in ((2, 4), (1, 3), (3, 5)):
+            run.go(world, steps, 1)
+    assert runs[0].history == runs[1].history
+    assert runs[0].position.to_json() == runs[1].position.to_json()
+    assert runs[0].position.skips.counts == {"undecodable": 2}
+
+
+def test_a_row_whose_partner_cannot_be_used_stays_as_it_is(tones, tone):
+    silent = tone(0)["audio"] | {"bytes": flac(0.0, 0.3)}
+    uri, manifest = tones(0, rows=[tone(i, audio=silent) if i else tone(0) for i in range(5)])
+    config = mixing(uri, probability=1)
+    mixed = examples(config, manifest, Position(), 5)
+    assert mixed == examples(config.model_copy(update={"mix": None}), manifest, Position(), 5)
+
+
+def test_held_out_rows_are_never_mixed(tones):
+    uri, _ = tones(8)
+    config = mixing(uri, probability=1)
+    mixed, plain = (held_out(c, "train", 8, 0, 1, 8)[0] for c in (config, config.model_copy(update={"mix": None})))
+    assert mixed["captions"] == plain["captions"]
+    assert bool((mixed["audio"] == plain["audio"]).all())
+
+
+def test_captions_are_normalised_as_a_mixture_tells_them(tones):
+    uri, manifest = tones(10)
+    words = CaptionConfig(choose="first", strip_punctuation=True, drop_stop_words=True)
+    config = mixing(uri, probability=1, captions=words)
+    texts = [text for _, text, _ in examples(config, manifest, Position(), 10).values()]
+    assert all(re.fullmatch(r"tone number \d and tone number \d", text) for text in texts)
 
 
 def test_readers_give_nothing_that_is_consumed_already(code_corpus):
@@ -188,7 +276,7 @@ def test_rows_without_captions_are_unusable_only_where_captions_are_needed(tones
     uri, manifest = tones(0, rows=[tone(i, captions=[]) for i in range(5)])
     config = AudioConfig(uri=uri, sample_rate=8000, crop_seconds=0.1)
     assert {r for b in blocks(config, Position(), manifest, 5) for r in b["reason"]} == {"no caption"}
-    plain = config.model_copy(update={"captions": False})
+    plain = config.model_copy(update={"captions": CaptionConfig(needed=False)})
     assert {r for b in blocks(plain, Position(), manifest, 5) for r in b["reason"]} == {""}
 
 

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from t2a.data.rows import FULL_SCALE, AudioConfig, CodesConfig, UnusableError, caption
+from t2a.config import validate
+from t2a.data.rows import FULL_SCALE, AudioConfig, CodesConfig
 from t2a.data.schema import pack_codes
+from t2a.data.skips import UnusableError
+from t2a.errors import ConfigError
 
 AUDIO = AudioConfig(uri="-", sample_rate=8000, crop_seconds=0.5)
 CODES = CodesConfig(uri="-", codebooks=2, crop_frames=4)
@@ -111,10 +114,10 @@ def test_unusable_codes_are_told_by_their_reason(cell, reason):
         CODES.example({"codes": cell}, 0.0)
 
 
-def test_a_caption_is_drawn_among_those_that_say_something():
-    row = {"captions": ["a", " ", None, "b", ""]}
-    assert {caption(row, where / 10, True) for where in range(10)} == {"a", "b"}
-    assert caption({"captions": None}, 0.5, needed=False) == ""
-    for captions in (None, [], [" "]):
-        with pytest.raises(UnusableError, match="no caption"):
-            caption({"captions": captions}, 0.5, needed=True)
+def test_mixing_is_for_training_alone_and_for_sound():
+    with pytest.raises(ConfigError, match=r"data\.mix is for the split 'train', not 'valid'"):
+        validate(AudioConfig, {"uri": "-", "crop_seconds": 1, "split": "valid", "mix": {}}, "test")
+    with pytest.raises(ConfigError, match="mix"):
+        validate(CodesConfig, {"uri": "-", "crop_frames": 4, "mix": {}}, "test")
+    with pytest.raises(ConfigError, match="give the lower bound first"):
+        validate(AudioConfig, {"uri": "-", "crop_seconds": 1, "mix": {"snr_db": [5, -5]}}, "test")

@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from t2a.errors import CheckpointError, ConfigError
+from t2a.conditions.encoder import Sounds
+from t2a.conditions.encoders import Encoders
+from t2a.conditions.melody import ChromaConfig
+from t2a.errors import CheckpointError, ConfigError, DataError
 from t2a.generate.lm import LMGenerator
 from t2a.generate.loading import load
 from t2a.models.codec import Codec, CodecConfig
@@ -18,9 +21,15 @@ RATE, HOP = 16000, 8
 
 
 class Letters:
-    """A text encoder that needs no weights: one state for each letter."""
+    """An encoder, and its config, that needs no weights: one state for each letter."""
 
-    width = 6
+    kind, reads, width = "letters", "captions", 6
+
+    def build(self, device):
+        return self
+
+    def to(self, device):
+        return self
 
     def __call__(self, captions):
         states = [torch.tensor([[math.sin(ord(c) * (i + 1)) for i in range(6)] for c in text]) for text in captions]
@@ -37,6 +46,10 @@ def build(fuse=("prepend", "cross"), **changes) -> LMGenerator:
     sizes = {"codebooks": 3, "bins": 32, "width": 32, "layers": 2, "heads": 2, "max_frames": 60}
     sizes["conditions"] = {"text": ConditionConfig(width=6, fuse=fuse)}
     model = LM(LMConfig(**(sizes | changes)))
+    melody = ChromaConfig(kind="chroma", sample_rate=RATE, window=256)
+    known = {"text": Letters(), "melody": melody}
+    widths = {name: condition.width for name, condition in model.config.conditions.items()}
+    encoders = Encoders({name: known[name] for name in widths}, widths)
     with torch.no_grad():
         model.heads.weight.mul_(50)  # an untrained model is indifferent; this one has opinions
     quantizer = QuantizerConfig(codebooks=3, bins=32)
@@ -44,7 +57,7 @@ def build(fuse=("prepend", "cross"), **changes) -> LMGenerator:
     for name, tensor in codec.state_dict().items():
         if "codebook" in name or "embed" in name:
             tensor.copy_(torch.randn(tensor.shape))
-    return LMGenerator(model, codec, Letters())
+    return LMGenerator(model, codec, encoders)
 
 
 SECONDS = 20 * HOP / RATE
@@ -76,7 +89,7 @@ def test_greedy_codes_are_the_uncached_forward_s_best(fuse, pattern, positions):
     targets = placed.build(codes, special)
     inputs = torch.cat([torch.full_like(targets[:, :, :1], special), targets[:, :, :-1]], dim=2)
     with torch.no_grad():
-        best = generator.model(inputs, {"text": generator.text(prompts)}).argmax(-1)
+        best = generator.model(inputs, {"text": Letters()(prompts)}).argmax(-1)
     assert torch.equal(placed.revert(best), codes)
 
 
@@ -87,6 +100,51 @@ def test_seeds_reproduce_and_differ_and_the_text_matters():
     assert torch.equal(codes[0], codes[1])
     assert not torch.equal(codes[0], codes[2])
     assert not torch.equal(codes[:1], generator.codes(["a dog"], 20, [1], **how))
+
+
+def sing(pitch: float, seconds: float = 0.5, rate: int = RATE) -> tuple[np.ndarray, int]:
+    return 0.5 * np.sin(2 * np.pi * pitch * np.arange(int(seconds * rate)) / rate, dtype=np.float32)[None], rate
+
+
+def with_melody() -> LMGenerator:
+    prepend = {name: ConditionConfig(width=w, fuse=("prepend",)) for name, w in (("melody", 12), ("text", 6))}
+    return build(conditions=prepend)
+
+
+def test_a_melody_is_followed_with_text_and_without():
+    generator = with_melody()
+    how = {"guidance": 3.0, "temperature": 0.0, "top_k": 0, "top_p": 0.0}
+    for prompt in ("rain", ""):
+        low, high, none = (
+            generator.codes([prompt] * 2, 20, [1, 1], melody=melody, **how) for melody in (sing(220), sing(311), None)
+        )
+        assert torch.equal(low[0], low[1])
+        assert len({tuple(codes[0].flatten().tolist()) for codes in (low, high, none)}) == 3
+    doubled = generator.codes([""] * 2, 20, [1, 1], melody=sing(220, rate=2 * RATE), **how)
+    assert torch.equal(doubled, generator.codes([""] * 2, 20, [1, 1], melody=sing(220), **how))
+
+
+def test_a_guided_melody_stands_beside_a_row_that_is_told_nothing():
+    generator = with_melody()
+    codes = generator.codes(["rain"], 1, [0], guidance=4.0, temperature=0.0, top_k=0, top_p=0.0, melody=sing(220))
+    wave, rate = sing(220)
+    told = {
+        "text": Letters()(["rain"]),
+        "melody": generator.encoders.get("melody")(
+            Sounds(torch.from_numpy(wave)[None], torch.tensor([wave.shape[1]]), rate)
+        ),
+    }
+    first = torch.full((1, 3, 1), generator.model.special)
+    with torch.no_grad():
+        all_of_it, nothing = (generator.model(first, c).log_softmax(-1) for c in (told, None))
+    assert codes[0, 0, 0] == (4 * all_of_it - 3 * nothing)[0, 0, 0].argmax()
+
+
+def test_a_model_without_melodies_and_a_melody_that_is_none_are_told():
+    with pytest.raises(ConfigError, match="trained without melodies"):
+        build().generate(["rain"], SECONDS, seeds=[0], melody=sing(220))
+    with pytest.raises(DataError, match="The melody holds NaN"):
+        with_melody().generate(["rain"], SECONDS, seeds=[0], melody=(np.full((1, 9), np.nan, np.float32), RATE))
 
 
 def test_the_global_generator_is_neither_used_nor_moved():
@@ -115,7 +173,7 @@ def test_guidance_combines_conditional_and_null_predictions():
     codes = generator.codes(["rain"], 1, [0], guidance=4.0, temperature=0.0, top_k=0, top_p=0.0)
     first = torch.full((1, 3, 1), generator.model.special)
     with torch.no_grad():
-        text = generator.model(first, {"text": generator.text(["rain"])}).log_softmax(-1)
+        text = generator.model(first, {"text": Letters()(["rain"])}).log_softmax(-1)
         null = generator.model(first, None).log_softmax(-1)
     assert codes[0, 0, 0] == (4 * text - 3 * null)[0, 0, 0].argmax()
 

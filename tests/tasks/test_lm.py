@@ -7,6 +7,7 @@ from torch import Tensor
 
 from t2a.config import validate
 from t2a.errors import ConfigError
+from t2a.generate.codes import CodeEncoder
 from t2a.generate.loading import load
 from t2a.models.codec import Codec, CodecConfig
 from t2a.models.lm import LM
@@ -64,20 +65,43 @@ def test_it_learns_what_the_caption_says(task):
         optimizer.step()
         optimizer.zero_grad()
     values = task.evaluate({"lm": nets["lm"].eval()}, a_batch(frames=2))
-    assert set(values) == {"ce", "ce_shuffled", "ce_null", "ce_1", "ce_2"}
+    assert set(values) == {"ce", "ce_shuffled", "ce_null", "ce_1", "ce_2", "gap"}
     assert all(value.shape == (4,) for value in values.values())
     right, shuffled, null = (values[name].mean() for name in ("ce", "ce_shuffled", "ce_null"))
     assert right < 0.3 < null < shuffled
     torch.testing.assert_close(values["ce"], (values["ce_1"] + values["ce_2"]) / 2)
+    torch.testing.assert_close(values["gap"], values["ce_shuffled"] - values["ce"])
 
 
 def test_an_untrained_model_pays_about_the_log_of_the_bins_and_logs_every_codebook(task):
     torch.manual_seed(0)
     loss, logs = one_loss(task, task.networks(), a_batch())
     assert loss.item() == pytest.approx(math.log(16), abs=0.2)
-    assert set(logs) == {"loss/ce", "loss/perplexity", "loss/ce_1", "loss/ce_2"}
+    every = {"loss/ce_1", "loss/ce_2", "loss/perplexity_1", "loss/perplexity_2"}
+    assert set(logs) == {"loss/ce", "loss/perplexity", *every}
     assert not any(value.requires_grad for value in logs.values())
     torch.testing.assert_close(logs["loss/perplexity"], loss.detach().exp())
+    torch.testing.assert_close(logs["loss/perplexity_2"], logs["loss/ce_2"].exp())
+
+
+def test_sound_is_trained_on_as_its_precomputed_codes_would_be(task, codec):
+    """Lengths of whole and of begun frames (a frame is 8 samples), alone and shared."""
+    waves = [0.3 * torch.randn(1, samples) for samples in (96, 50, 96, 8, 1)]
+    codes = [torch.from_numpy(found) for found in CodeEncoder(codec)([wave.numpy() for wave in waves])]
+    rest = {"captions": ["a", "b", "c", "d", "e"], "ids": ["x"] * 5}
+    audio = {"audio": torch.zeros(5, 1, 96), "length": torch.tensor([wave.shape[1] for wave in waves]), **rest}
+    coded = {"codes": torch.zeros(5, 2, 12).long(), "length": torch.tensor([c.shape[1] for c in codes]), **rest}
+    for row, (wave, found) in enumerate(zip(waves, codes, strict=True)):
+        audio["audio"][row, :, : wave.shape[1]] = wave
+        audio["audio"][row, :, wave.shape[1] :] = 7.0  # nobody looks at it
+        coded["codes"][row, :, : found.shape[1]] = found
+    torch.manual_seed(0)
+    nets = {"lm": task.networks()["lm"].eval()}
+    expected, found = (task.evaluate(nets, batch) for batch in (coded, audio))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    loss, _ = one_loss(task, nets, audio)
+    loss.backward()
+    assert all(p.grad is None for p in task.codec.parameters())
 
 
 def test_frames_past_the_length_change_nothing(task):
@@ -110,9 +134,8 @@ def test_cross_entropy_counts_the_valid_steps_only():
 
 
 def test_every_row_gets_another_caption_where_there_is_one():
-    captions = ["a", "a", "b", "", "c"]
-    assert derange(captions) == ["b", "b", "c", "c", "a"]
-    assert derange(["a", "a"]) == ["a", "a"]
+    assert derange(["a", "a", "b", "", "c"]) == [2, 2, 4, 4, 0]
+    assert derange(["a", "a"]) == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -135,8 +158,41 @@ def test_a_condition_width_that_is_not_the_encoder_s_is_told(codec):
 
 
 def test_conditions_that_no_encoder_makes_are_refused(codec):
-    with pytest.raises(ConfigError, match=r"\['text', 'melody'\].*`text` alone"):
+    with pytest.raises(ConfigError, match=r"encoders for text, but the model's conditions are text, melody"):
         make(codec, conditions={"text": TEXT, "melody": TEXT})
+
+
+MELODY = {"kind": "chroma", "sample_rate": 16000, "window": 1024}
+
+
+def with_melody(codec: Path) -> LMTask:
+    model = MODEL | {"conditions": {"melody": {"width": 12, "fuse": ["prepend"], "dropout": 0.0}, "text": TEXT}}
+    encoders = {"melody": MELODY, "text": {"kind": "minilm"}}
+    recipe = {"kind": "lm", "codec": str(codec), "model": model, "encoders": encoders}
+    return validate(LMTaskConfig, recipe, "recipe").build()
+
+
+def test_a_melody_is_read_from_the_row_s_sound_and_stays_when_captions_are_shuffled(codec):
+    task, told = with_melody(codec), []
+    model = task.networks()["lm"].eval()
+    batch = a_batch(2)
+    batch |= {"audio": torch.randn(2, 1, 12 * 8), "length": torch.tensor([12, 12])}
+
+    def spied(codes, conditions):
+        told.append(conditions)
+        return model(codes, conditions)
+
+    task.evaluate({"lm": spied}, batch)
+    own, shuffled, without = told
+    assert torch.equal(own["text"].tokens.flip(0), shuffled["text"].tokens)
+    assert own["melody"] is shuffled["melody"] is without["melody"]
+    assert own["melody"].tokens.shape == (2, 1, 12)
+    assert "text" not in without
+
+
+def test_codes_alone_have_no_melody(codec):
+    with pytest.raises(ConfigError, match=r"encoders\.melody reads sounds, but the batches hold codes alone"):
+        one_loss(task := with_melody(codec), task.networks(), a_batch())
 
 
 def test_longer_batches_than_the_model_is_made_for_are_refused(task):

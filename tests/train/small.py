@@ -89,7 +89,7 @@ def lm_run(out: str, corpus: str, codec: str, text: dict[str, Any], **changes: A
     model = {"codebooks": 2, "bins": 16, "max_frames": 16, "width": 32, "layers": 2, "heads": 2}
     settings = {
         "name": "lm", "out": out, "steps": 6, "batch_size": 8, "workers": 2, "log_every": 2,
-        "task": {"kind": "lm", "model": model, "text": text, "codec": codec},
+        "task": {"kind": "lm", "model": model, "encoders": {"text": text}, "codec": codec},
         "data": {"kind": "codes", "uri": corpus, "codebooks": 2, "crop_frames": 16, "window": 8},
         "optim": {"lm": {"lr": 1e-3}}, "engine": {"zero": 2}, "checkpoint": {"every": 2},
         "eval": {"every": 4, "rows": 8}, "track": {"enabled": False},

@@ -27,6 +27,16 @@ def test_inverse_square_root_halves_at_four_times_the_warm_up() -> None:
     assert made[39] == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("warmup", [1, 7, 100, 3000])
+def test_inverse_square_root_is_the_closed_form(warmup) -> None:
+    """Vaswani et al. (2017), equation 3: proportional to min(n^-0.5, n * warmup^-1.5), n counted from 1."""
+    config = OptimConfig(lr=5e-4, schedule=InverseSqrt(warmup=warmup))
+    for step in (0, 1, 6, 7, 99, 100, 2999, 3000, 199_999):
+        n = step + 1
+        expected = 5e-4 * warmup**0.5 * min(n**-0.5, n * warmup**-1.5)
+        assert lr_at(config, step, 200_000) == pytest.approx(expected, rel=1e-12)
+
+
 def test_only_matrices_are_decayed_unless_all_are() -> None:
     module = nn.Sequential(nn.Embedding(3, 4), nn.Linear(4, 5), nn.LayerNorm(5))
     module[1].bias.requires_grad_(False)

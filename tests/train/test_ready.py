@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from t2a.errors import DataError, StorageError
+from t2a.errors import ConfigError, DataError, StorageError
 from t2a.train.ready import check_ready
-from tests.train.small import audio_corpus, codec_run, codes_corpus
+from tests.train.small import audio_corpus, codec_run, codes_corpus, lm_run, untrained_codec
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,18 @@ def test_a_corpus_that_is_missing_or_of_another_kind_is_told(corpus: str, tmp_pa
         check_ready(codec_run(str(tmp_path), codes))
     with pytest.raises(DataError, match=r"has no split 'test' \(it has: train, valid\); change eval.split"):
         check_ready(codec_run(str(tmp_path), corpus, eval={"split": "test"}))
+
+
+def test_sound_that_the_codec_cannot_encode_is_told(corpus: str, tmp_path: Path) -> None:
+    codec = untrained_codec(tmp_path / "codec")
+    data = {"kind": "audio", "uri": corpus, "sample_rate": 8000, "crop_seconds": 0.064}
+    check_ready(lm_run(str(tmp_path), corpus, codec, {"kind": "minilm"}, data=data))
+    for wrong, told in (
+        ({"sample_rate": 16000}, "data.sample_rate is 16000, .* codes 8000"),
+        ({"channels": 2}, "is 2"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            check_ready(lm_run(str(tmp_path), corpus, codec, {"kind": "minilm"}, data=data | wrong))
 
 
 def test_an_out_that_cannot_be_written_is_told(corpus: str, tmp_path: Path) -> None:

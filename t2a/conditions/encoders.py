@@ -1,0 +1,89 @@
+"""All encoders of a model: which there are, and what they make of a batch or of a request."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import Field
+
+from t2a.conditions.clap import ClapAudioConfig, ClapConfig
+from t2a.conditions.encoder import Encoder, Reads
+from t2a.conditions.melody import ChromaConfig
+from t2a.conditions.text import MiniLMConfig, T5Config
+from t2a.config import Config, dump, load
+from t2a.errors import ConfigError
+from t2a.nn.condition import Condition
+
+EncoderConfig = Annotated[
+    MiniLMConfig | T5Config | ClapConfig | ClapAudioConfig | ChromaConfig, Field(discriminator="kind")
+]
+
+
+class EncodersFile(Config):
+    """`encoders.yaml` of a model folder: the encoders that the model was trained with, by the condition's name."""
+
+    encoders: dict[str, EncoderConfig]
+
+    NAME: ClassVar[str] = "encoders.yaml"
+
+    def write(self, folder: Path) -> None:
+        """Put it into a model folder."""
+        (folder / self.NAME).write_text(dump(self), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> "EncodersFile":
+        """Find it in a model folder. Raises `ConfigError`."""
+        return load(cls, folder / cls.NAME)
+
+
+class Encoders:
+    """The encoders of a model by the condition's name, each loaded when it is first used.
+
+    widths: of the states that the model takes. Raises `ConfigError` unless there is one encoder for each of them.
+    """
+
+    def __init__(
+        self, configs: Mapping[str, EncoderConfig], widths: Mapping[str, int], device: torch.device | str = "cpu"
+    ):
+        self.configs, self.widths, self.device = dict(configs), dict(widths), torch.device(device)
+        self._loaded: dict[str, Encoder] = {}
+        if self.configs.keys() != self.widths.keys():
+            raise ConfigError(
+                f"There are encoders for {_listed(self.configs)}, but the model's conditions are "
+                f"{_listed(self.widths)}: name the same under task.encoders and task.model.conditions."
+            )
+
+    @property
+    def reads(self) -> set[Reads]:
+        """What the encoders read of each row."""
+        return {config.reads for config in self.configs.values()}
+
+    def to(self, device: torch.device) -> "Encoders":
+        """Compute and answer on another device from now on."""
+        self.device = device
+        return self
+
+    def __call__(self, inputs: Mapping[Reads, Any], without: Collection[str] = ()) -> dict[str, Condition]:
+        """Encode what there is: the conditions, but for those `without`, whose encoders' part is in `inputs`."""
+        return {
+            name: self.get(name)(inputs[config.reads])
+            for name, config in self.configs.items()
+            if config.reads in inputs and name not in without
+        }
+
+    def get(self, name: str) -> Encoder:
+        """Return the encoder of a condition. Raises `ConfigError` when its states are of another width."""
+        if name not in self._loaded:
+            encoder = self.configs[name].build(self.device)
+            if encoder.width != self.widths[name]:
+                raise ConfigError(
+                    f"task.model.conditions.{name}.width is {self.widths[name]}, but the encoder "
+                    f"{self.configs[name].kind} gives states of width {encoder.width}: set it to {encoder.width}."
+                )
+            self._loaded[name] = encoder
+        return self._loaded[name].to(self.device)
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(names) or "nothing"
