@@ -89,9 +89,7 @@ def _order(pattern: Pattern, codebooks: int) -> list[list[list[tuple[int, int]]]
     stages = [[[_entry(entry) for entry in step] for step in stage if len(step)] for stage in pattern]
     entries = sorted(entry for stage in stages for step in stage for entry in step)
     if [codebook for codebook, _ in entries] != list(range(codebooks)) or min(delay for _, delay in entries) < 0:
-        raise ValueError(
-            f"the pattern {pattern} does not fit: give each of {codebooks} codebooks once, delays from 0"
-        )
+        raise ValueError(f"the pattern {pattern} does not fit: give each of {codebooks} codebooks once, delays from 0")
     return [stage for stage in stages if stage]
 
 
