@@ -119,7 +119,7 @@ def test_no_condition_an_empty_one_and_a_dropped_one_are_the_same_null(fuse):
 
 SEVERAL = {
     "text": ConditionConfig(width=6, fuse=("prepend", "cross")),
-    "melody": ConditionConfig(width=3, fuse=("prepend",)),
+    "melody": ConditionConfig(width=3, fuse=("prepend",), null_length=5),
     "class": ConditionConfig(width=2, fuse=("sum", "cross")),
 }
 
@@ -149,10 +149,19 @@ def test_several_conditions_step_by_step_equal_the_uncached_forward(chunks):
     torch.testing.assert_close(stepwise(model, codes, given, chunks), model(codes, given), atol=1e-4, rtol=0)
 
 
+def test_the_null_of_a_condition_stands_as_often_as_the_config_says():
+    model, given = build(conditions=SEVERAL), three_conditions()
+    empty = given | {"melody": Condition(given["melody"].tokens, given["melody"].mask & False)}
+    for prefix in (model._fuse(empty, 2, {}).prefix, model._fuse({"text": given["text"]}, 2, {}).prefix):
+        assert prefix.mask[:, 4:].tolist() == [[True] * 5] * 2
+        assert torch.equal(prefix.tokens[:, 4:], model.nulls["melody"].expand(2, 5, -1))
+
+
 def test_prepended_conditions_stand_in_the_order_of_the_config():
     model, given = build(conditions=SEVERAL), three_conditions(1)
     expected = [model.projections[name](given[name].tokens) for name in ("text", "melody")]
-    torch.testing.assert_close(model._fuse(given, 1, {}).prefix.tokens, torch.cat(expected, dim=1))
+    tokens, mask = model._fuse(given, 1, {}).prefix
+    torch.testing.assert_close(tokens[mask], torch.cat(expected, dim=1)[0])
 
 
 def test_a_condition_that_the_model_does_not_have_is_told():
@@ -247,6 +256,8 @@ def test_sizes_that_do_not_fit_are_refused_with_the_numbers():
     for pattern in ((0, 1), (((0,),), ((1, 2),)), (((0, 1), (2, (3, 1), 3)),)):
         with pytest.raises(ValidationError, match="place each of 4 codebooks once"):
             LMConfig(pattern=pattern)
+    with pytest.raises(ValidationError, match="multiple of channels 3"):
+        LMConfig(channels=3)
     with pytest.raises(ValidationError, match="multiple of kv_heads 3"):
         LMConfig(kv_heads=3)
     with pytest.raises(ValidationError, match="called train, torch uses that name"):
