@@ -22,7 +22,10 @@ EncoderConfig = Annotated[
 
 
 class EncodersFile(Config):
-    """`encoders.yaml` of a model folder: the encoders that the model was trained with, by the condition's name."""
+    """`encoders.yaml` of a model folder: the encoders that the model was trained with, by the condition's name.
+
+    An encoder may lie in the model folder itself: then its `name` is that of the folder in it.
+    """
 
     encoders: dict[str, EncoderConfig]
 
@@ -35,7 +38,10 @@ class EncodersFile(Config):
     @classmethod
     def read(cls, folder: Path) -> "EncodersFile":
         """Find it in a model folder. Raises `ConfigError`."""
-        return load(cls, folder / cls.NAME)
+        found = load(cls, folder / cls.NAME).encoders
+        inside = {name: folder / named for name, e in found.items() if (named := getattr(e, "name", None))}
+        moved = {name: found[name].model_copy(update={"name": str(p)}) for name, p in inside.items() if p.is_dir()}
+        return cls(encoders=found | moved)
 
 
 def parse_options(options: Sequence[str]) -> dict[str, EncoderConfig]:

@@ -32,6 +32,11 @@ class ChromaConfig(ChromaSpec):
         """States a second; of a fixed length they do not follow the sound."""
         return self.frame_rate if self.seconds is None else None
 
+    @property
+    def frames(self) -> int | None:
+        """States of every melody, where their number is fixed."""
+        return None if self.seconds is None else 1 + int(self.seconds * self.sample_rate) // self.hop
+
     def build(self, device: torch.device | str = "cpu") -> "ChromaEncoder":
         """Make the encoder; there is nothing to load."""
         return ChromaEncoder(self, device)
@@ -67,7 +72,7 @@ class ChromaEncoder:
             return torch.zeros(0, self.width)
         wave = resample(wave[None], rate, self.config.sample_rate)[0]
         frames = leading(chromagram(torch.from_numpy(wave), self.config)).mT
-        if self.config.seconds is None:
+        wanted = self.config.frames
+        if wanted is None:
             return frames
-        wanted = 1 + int(self.config.seconds * self.config.sample_rate) // self.config.hop
         return frames.repeat(math.ceil(wanted / len(frames)), 1)[:wanted]

@@ -76,7 +76,7 @@ class LMGenerator:
         samples = self._samples(seconds)
         frames = math.ceil(samples / self.codec.hop)
         codes = self.codes(prompts, frames, seeds, guidance, temperature, top_k, top_p, melody, progress)
-        waves = self.codec.decode(codes, samples).cpu()
+        waves = self._decode(codes, samples).cpu()
         return [_finished(wave, prompt) for wave, prompt in zip(waves, prompts, strict=True)]
 
     @torch.inference_mode()
@@ -116,6 +116,12 @@ class LMGenerator:
             if progress is not None:
                 progress(step + 1, placed.steps)
         return placed.revert(torch.cat(columns, dim=2))
+
+    def _decode(self, codes: Tensor, samples: int) -> Tensor:
+        """Turn codes [B, K, L] into waves [B, C, T]; the codes of channels that are coded one by one are interleaved."""
+        channels = self.model.config.channels
+        apart = codes.unflatten(1, (-1, channels)).transpose(1, 2).flatten(0, 1)
+        return self.codec.decode(apart, samples).unflatten(0, (-1, channels)).flatten(1, 2)
 
     def _conditions(self, prompts: Sequence[str], melody: "Sound | None", passes: int) -> dict[str, Condition]:
         """What the model is told of each prompt; with two passes, followed by as many rows that are told nothing."""

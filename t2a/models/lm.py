@@ -5,15 +5,18 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from t2a.config import Config
 from t2a.models.pretrained import Pretrained
 from t2a.nn.condition import Condition
-from t2a.nn.transformer import Decoder, Positions, State
+from t2a.nn.transformer import Activation, Decoder, Positions, Shape, State
 
-Delay = Annotated[int, Field(ge=0)]
+Natural = Annotated[int, Field(ge=0)]
+Order = tuple[tuple[tuple[Natural | tuple[Natural, Natural], ...], ...], ...]
+Pattern = Literal["parallel", "delay", "partial_delay", "flatten", "partial_flatten", "coarse_first"]
 Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 
 
@@ -23,34 +26,53 @@ class ConditionConfig(Config):
     width: int = Field(gt=0)  # of the encoder's states
     fuse: tuple[Literal["prepend", "cross", "sum"], ...] = Field(min_length=1)  # how it reaches the decoder
     dropout: float = Field(0.1, ge=0, le=1)  # share of the training rows that do not see it
+    null_length: int = Field(1, gt=0)  # null tokens that stand in its place where it is missing
 
 
 class LMConfig(Config):
     """Sizes and wiring of an `LM`."""
 
     codebooks: int = Field(4, gt=0)
+    channels: int = Field(
+        1, gt=0
+    )  # that a mono codec codes one by one, their codebooks interleaved (MusicGen's stereo)
     bins: int = Field(1024, gt=1)  # codes of a codebook; the special token is one more
     max_frames: int = Field(500, gt=0)  # the longest clip it is trained on
-    pattern: Literal["parallel", "delay"] | tuple[Delay, ...] = "delay"  # see t2a.tokens.patterns
+    pattern: Pattern | tuple[Natural, ...] | Order = "delay"  # a name, delays, or an order: see t2a.tokens.patterns
     width: int = Field(256, gt=0)
     layers: int = Field(6, gt=0)
     heads: int = Field(4, gt=0)
-    feedforward: int = Field(4, gt=0)  # times width
+    kv_heads: int | None = Field(None, gt=0)  # of keys and values; fewer than heads is grouped-query attention
+    qk_norm: bool = False  # normalise queries and keys by head
+    feedforward: float = Field(4, gt=0)  # times width
+    activation: Activation = "gelu"
     positions: Positions = "sinusoidal"
     embedding: Literal["mean", "sum"] = "mean"  # of the codebooks: AudioGen averages, MusicGen adds
     conditions: dict[Name, ConditionConfig] = Field({"text": ConditionConfig(width=384, fuse=("prepend", "cross"))})
     dropout: float = Field(0.0, ge=0, lt=1)
+    checkpoint_activations: bool = False  # in training: less memory, a third more computation
 
     @model_validator(mode="after")
     def _fits(self) -> "LMConfig":
         if self.width % (2 * self.heads):
             raise ValueError(f"width {self.width} must be a multiple of 2 * heads = {2 * self.heads}")
-        if isinstance(self.pattern, tuple) and len(self.pattern) != self.codebooks:
-            raise ValueError(f"pattern {list(self.pattern)} must give one delay for each of {self.codebooks} codebooks")
+        if self.codebooks % self.channels:
+            raise ValueError(f"codebooks {self.codebooks} must be a multiple of channels {self.channels}")
+        if self.kv_heads is not None and self.heads % self.kv_heads:
+            raise ValueError(f"heads {self.heads} must be a multiple of kv_heads {self.kv_heads}")
+        if isinstance(self.pattern, tuple) and _placed(self.pattern) != list(range(self.codebooks)):
+            raise ValueError(f"pattern {self.pattern} must place each of {self.codebooks} codebooks once")
         for name in self.conditions:
             if hasattr(nn.ModuleDict, name) or hasattr(nn.ParameterDict, name):
                 raise ValueError(f"a condition cannot be called {name}, torch uses that name: choose another")
         return self
+
+
+def _placed(pattern: tuple[int, ...] | Order) -> list[int]:
+    """The codebooks that delays or an order place."""
+    stages = [stage for stage in pattern if isinstance(stage, tuple)]
+    entries = [entry for stage in stages for step in stage for entry in step] or range(len(pattern))
+    return sorted(entry if isinstance(entry, int) else entry[0] for entry in entries)
 
 
 class Fused(NamedTuple):
@@ -69,7 +91,7 @@ class LM(Pretrained):
 
     A condition stands before the audio (`prepend`), is attended to in every block (`cross`), is added to every
     position of the audio (`sum`; the mean of its tokens), or several of these. A row without it - dropped in training,
-    with an empty mask, or where none is given - gets one learned null token in its place.
+    with an empty mask, or where none is given - gets a learned null token in its place, `null_length` times.
     """
 
     model_type: ClassVar[str] = "lm"
@@ -82,15 +104,17 @@ class LM(Pretrained):
         self.embedding = nn.Embedding(rows, width)
         self.projections = nn.ModuleDict({name: nn.Linear(c.width, width) for name, c in config.conditions.items()})
         self.nulls = nn.ParameterDict({name: nn.Parameter(torch.randn(width)) for name in config.conditions})
-        self.decoder = Decoder(
+        shape = Shape(
             width,
-            config.layers,
             config.heads,
-            config.feedforward * width,
+            round(config.feedforward * width),
+            kv_heads=config.kv_heads,
+            qk_norm=config.qk_norm,
+            activation=config.activation,
             cross=any("cross" in condition.fuse for condition in config.conditions.values()),
-            positions=config.positions,
             dropout=config.dropout,
         )
+        self.decoder = Decoder(shape, config.layers, config.positions, config.checkpoint_activations)
         self.heads = nn.Linear(width, config.codebooks * config.bins, bias=False)
         nn.init.normal_(self.heads.weight, std=0.02)
         terms = config.codebooks**0.5  # the fused embedding starts with unit variance, beside positions of variance 1/2
@@ -173,15 +197,16 @@ class LM(Pretrained):
         return Fused(_joined(ways["prepend"]), _joined(ways["cross"]), added)
 
     def _project(self, name: str, condition: Condition | None, batch: int, drop: Tensor | None) -> Condition:
-        """Bring one condition to the model's width; rows without it hold the null token at place 0."""
-        null, projection = self.nulls[name], self.projections[name]
+        """Bring one condition to the model's width; rows without it hold the null at their first places."""
+        null, projection, length = self.nulls[name], self.projections[name], self.config.conditions[name].null_length
         if condition is None:
-            return Condition(null.expand(batch, 1, -1), null.new_ones(batch, 1, dtype=torch.bool))
+            return Condition(null.expand(batch, length, -1), null.new_ones(batch, length, dtype=torch.bool))
         mask = condition.mask if drop is None else condition.mask & ~drop[:, None]
         tokens = projection(condition.tokens.to(projection.weight.dtype)).masked_fill(~mask[..., None], 0.0)
-        place = torch.zeros_like(mask)
-        place[:, 0] = ~mask.any(1)
-        return Condition(torch.where(place[..., None], null.to(tokens.dtype), tokens), mask | place)
+        room = max(0, length - mask.shape[1])
+        tokens, mask = F.pad(tokens, (0, 0, 0, room)), F.pad(mask, (0, room))
+        places = (torch.arange(mask.shape[1], device=mask.device) < length) & ~mask.any(1, keepdim=True)
+        return Condition(torch.where(places[..., None], null.to(tokens.dtype), tokens), mask | places)
 
     def _logits(self, y: Tensor) -> Tensor:
         """[B, S, D] -> [B, K, S, V]."""

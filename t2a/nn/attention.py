@@ -6,9 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from t2a.nn.positions import rotate
+
 
 class KeyValue(NamedTuple):
-    """Keys and values of one attention layer, each [B, H, N, D / H]."""
+    """Keys and values of one attention layer, each [B, Hkv, N, D / H]."""
 
     keys: Tensor
     values: Tensor
@@ -38,14 +40,32 @@ class Cache:
         return KeyValue(self.keys[:, :, :end], self.values[:, :, :end])
 
 
-class SelfAttention(nn.Module):
-    """Causal self-attention; queries, keys and values by one fused matmul without bias."""
+class HeadNorm(nn.RMSNorm):
+    """RMS norm of every head's queries or keys (qk-norm), at the precision of its weight."""
 
-    def __init__(self, width: int, heads: int, dropout: float = 0.0):
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, H, N, D / H] to the same shape and type."""
+        return super().forward(x.to(self.weight.dtype)).to(x.dtype)
+
+
+class SelfAttention(nn.Module):
+    """Causal self-attention; queries, keys and values by one fused matmul without bias.
+
+    kv_heads: heads of the keys and values, each of them serves heads / kv_heads heads of the queries (grouped-query
+    attention, Ainslie et al. 2023). qk_norm: normalise queries and keys by head, before the rotation.
+    """
+
+    def __init__(
+        self, width: int, heads: int, dropout: float = 0.0, kv_heads: int | None = None, qk_norm: bool = False
+    ):
         super().__init__()
-        self.heads, self.dropout = heads, dropout
-        self.inward = nn.Linear(width, 3 * width, bias=False)
+        self.heads, self.kv_heads, self.dropout = heads, kv_heads or heads, dropout
+        head_width = width // heads
+        self.widths = [width, self.kv_heads * head_width, self.kv_heads * head_width]
+        self.inward = nn.Linear(width, sum(self.widths), bias=False)
         self.outward = nn.Linear(width, width, bias=False)
+        self.query_norm = HeadNorm(head_width, eps=1e-6) if qk_norm else nn.Identity()
+        self.key_norm = HeadNorm(head_width, eps=1e-6) if qk_norm else nn.Identity()
 
     def forward(
         self, x: Tensor, mask: Tensor | None, rotation: tuple[Tensor, Tensor] | None = None, cache: Cache | None = None
@@ -56,7 +76,10 @@ class SelfAttention(nn.Module):
         rotation: cosines and sines [B or 1, 1, N, D / H] of the N positions (see `rotary`).
         cache: M - N earlier positions; it is extended by these N.
         """
-        queries, keys, values = (split_heads(part, self.heads) for part in self.inward(x).chunk(3, dim=-1))
+        queries, keys, values = self.inward(x).split(self.widths, dim=-1)
+        queries = self.query_norm(split_heads(queries, self.heads))
+        keys = self.key_norm(split_heads(keys, self.kv_heads))
+        values = split_heads(values, self.kv_heads)
         if rotation is not None:
             queries, keys = rotate(queries, *rotation), rotate(keys, *rotation)
         keys, values = cache.extend(KeyValue(keys, values)) if cache is not None else (keys, values)
@@ -66,23 +89,31 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention to a condition whose keys and values are computed once (`project`) and used at every step."""
+    """Attention to a condition whose keys and values are computed once (`project`) and used at every step.
 
-    def __init__(self, width: int, heads: int, dropout: float = 0.0):
+    kv_heads, qk_norm: as in `SelfAttention`.
+    """
+
+    def __init__(
+        self, width: int, heads: int, dropout: float = 0.0, kv_heads: int | None = None, qk_norm: bool = False
+    ):
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.heads, self.kv_heads, self.dropout = heads, kv_heads or heads, dropout
+        head_width = width // heads
         self.query = nn.Linear(width, width, bias=False)
-        self.key_value = nn.Linear(width, 2 * width, bias=False)
+        self.key_value = nn.Linear(width, 2 * self.kv_heads * head_width, bias=False)
         self.outward = nn.Linear(width, width, bias=False)
+        self.query_norm = HeadNorm(head_width, eps=1e-6) if qk_norm else nn.Identity()
+        self.key_norm = HeadNorm(head_width, eps=1e-6) if qk_norm else nn.Identity()
 
     def project(self, context: Tensor) -> KeyValue:
         """Compute keys and values of a context [B, S, D]."""
-        keys, values = (split_heads(part, self.heads) for part in self.key_value(context).chunk(2, dim=-1))
-        return KeyValue(keys, values)
+        keys, values = (split_heads(part, self.kv_heads) for part in self.key_value(context).chunk(2, dim=-1))
+        return KeyValue(self.key_norm(keys), values)
 
     def forward(self, x: Tensor, context: KeyValue, mask: Tensor) -> Tensor:
         """Map [B, N, D] -> [B, N, D]; mask: bool [B, S], True = real; every row needs one real token."""
-        queries = split_heads(self.query(x), self.heads)
+        queries = self.query_norm(split_heads(self.query(x), self.heads))
         drop = self.dropout if self.training else 0.0
         return self.outward(join_heads(attend(queries, context.keys, context.values, mask[:, None, None, :], drop)))
 
@@ -90,16 +121,23 @@ class CrossAttention(nn.Module):
 def attend(
     queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, dropout: float, causal: bool = False
 ) -> Tensor:
-    """Scaled dot-product attention over [B, H, N, D / H].
+    """Scaled dot-product attention of queries [B, H, N, D / H] to keys and values [B, Hkv, M, D / H].
 
     On the CPU bfloat16 is computed in float32: torch's bfloat16 kernel is 4 times slower backward.
     """
+    grouped = keys.shape[1] < queries.shape[1]
+    if grouped and not causal and (mask is None or mask.shape[2] == 1):
+        # All queries see the same keys, so those of a group's heads are that many more queries of one head.
+        folded = queries.reshape(keys.shape[0], keys.shape[1], -1, queries.shape[3])
+        return attend(folded, keys, values, mask, dropout).reshape(queries.shape)
     dtype = queries.dtype
     if queries.device.type == "cpu" and dtype == torch.bfloat16:
         with torch.autocast("cpu", enabled=False):
             queries, keys, values = queries.float(), keys.float(), values.float()
-            return F.scaled_dot_product_attention(queries, keys, values, mask, dropout, causal).to(dtype)
-    return F.scaled_dot_product_attention(queries, keys, values, mask, dropout, causal)
+            return F.scaled_dot_product_attention(queries, keys, values, mask, dropout, causal, enable_gqa=grouped).to(
+                dtype
+            )
+    return F.scaled_dot_product_attention(queries, keys, values, mask, dropout, causal, enable_gqa=grouped)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -110,29 +148,3 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
 def join_heads(x: Tensor) -> Tensor:
     """[B, H, N, D / H] -> [B, N, D]."""
     return x.transpose(1, 2).flatten(2)
-
-
-def sinusoids(positions: Tensor, width: int, period: float = 10_000.0) -> Tensor:
-    """Encode positions [...] as [..., width]: cosines, then sines ("Attention Is All You Need", section 3.5).
-
-    The exponent is i / (width / 2 - 1), as in the released AudioGen and MusicGen.
-    """
-    half = width // 2
-    exponents = torch.arange(half, device=positions.device, dtype=torch.float32) / max(half - 1, 1)
-    angles = positions.to(torch.float32)[..., None] * period**-exponents
-    return torch.cat([angles.cos(), angles.sin()], dim=-1)
-
-
-def rotary(positions: Tensor, head_width: int, period: float = 10_000.0) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [B, 1, N, head_width] that `rotate` applies at positions [B, N] (RoFormer, equation 34)."""
-    exponents = torch.arange(0, head_width, 2, device=positions.device, dtype=torch.float32) / head_width
-    angles = positions.to(torch.float32)[..., None] * period**-exponents
-    angles = torch.cat([angles, angles], dim=-1)[:, None]
-    return angles.cos(), angles.sin()
-
-
-def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Rotate the pairs (i, i + half) of x [B, H, N, D / H]; computed in float32, returned in x's type."""
-    first, second = x.float().chunk(2, dim=-1)
-    turned = torch.cat([-second, first], dim=-1)
-    return (x.float() * cosines + turned * sines).to(x.dtype)

@@ -1,16 +1,34 @@
 """Pre-norm decoder: causal self-attention, optional cross-attention, feed-forward, with a cache for generation."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from t2a.nn.attention import Cache, CrossAttention, KeyValue, SelfAttention, rotary, sinusoids
+from t2a.nn.attention import Cache, CrossAttention, KeyValue, SelfAttention
+from t2a.nn.positions import rotary, sinusoids
 
-Positions = Literal["sinusoidal", "rotary"]
+Positions = Literal["sinusoidal", "rotary", "none"]
+Activation = Literal["gelu", "swiglu"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a block and what it is made of."""
+
+    width: int
+    heads: int
+    feedforward: int  # width between the two layers of the feed-forward part
+    kv_heads: int | None = None  # fewer than heads: grouped-query attention
+    qk_norm: bool = False
+    activation: Activation = "gelu"
+    cross: bool = False
+    dropout: float = 0.0
 
 
 @dataclass
@@ -31,19 +49,32 @@ class State:
         return self.caches[0].length
 
 
+def swiglu(x: Tensor) -> Tensor:
+    """Let one half of [..., 2 D] gate the other: [..., D] (Shazeer 2020)."""
+    gate, value = x.chunk(2, dim=-1)
+    return F.silu(gate) * value
+
+
+ACTIVATIONS: dict[Activation, tuple[Callable[[Tensor], Tensor], int]] = {"gelu": (F.gelu, 1), "swiglu": (swiglu, 2)}
+"""The function, and how many times its output's width it wants"""
+
+
 class Block(nn.Module):
     """x + attention(norm x), + cross-attention(norm x) where there is a context, + feed-forward(norm x)."""
 
-    def __init__(self, width: int, heads: int, feedforward: int, cross: bool, dropout: float):
+    def __init__(self, shape: Shape):
         super().__init__()
+        width, hidden = shape.width, shape.feedforward
+        attention = {name: getattr(shape, name) for name in ("width", "heads", "dropout", "kv_heads", "qk_norm")}
         self.self_norm = nn.LayerNorm(width)
-        self.self_attention = SelfAttention(width, heads, dropout)
-        self.cross_norm = nn.LayerNorm(width) if cross else None
-        self.cross_attention = CrossAttention(width, heads, dropout) if cross else None
+        self.self_attention = SelfAttention(**attention)
+        self.cross_norm = nn.LayerNorm(width) if shape.cross else None
+        self.cross_attention = CrossAttention(**attention) if shape.cross else None
         self.feedforward_norm = nn.LayerNorm(width)
-        self.expand = nn.Linear(width, feedforward, bias=False)
-        self.contract = nn.Linear(feedforward, width, bias=False)
-        self.drop = nn.Dropout(dropout)
+        self.activation, parts = ACTIVATIONS[shape.activation]
+        self.expand = nn.Linear(width, parts * hidden, bias=False)
+        self.contract = nn.Linear(hidden, width, bias=False)
+        self.drop = nn.Dropout(shape.dropout)
 
     def forward(
         self,
@@ -58,7 +89,7 @@ class Block(nn.Module):
         x = x + self.drop(self.self_attention(self.self_norm(x), mask, rotation, cache))
         if self.cross_attention is not None and context is not None and context_mask is not None:
             x = x + self.drop(self.cross_attention(self.cross_norm(x), context, context_mask))
-        hidden = self.drop(F.gelu(self.expand(self.feedforward_norm(x))))
+        hidden = self.drop(self.activation(self.expand(self.feedforward_norm(x))))
         return x + self.drop(self.contract(hidden))
 
 
@@ -69,26 +100,18 @@ class Decoder(nn.Module):
     it was padded, hence not on its batch-mates.
     """
 
-    def __init__(
-        self,
-        width: int,
-        layers: int,
-        heads: int,
-        feedforward: int,
-        cross: bool = False,
-        positions: Positions = "sinusoidal",
-        dropout: float = 0.0,
-    ):
+    def __init__(self, shape: Shape, layers: int, positions: Positions = "sinusoidal", checkpoint: bool = False):
+        """checkpoint: in training keep no activations inside the blocks but compute them again for the gradients."""
         super().__init__()
-        self.width, self.heads, self.positions = width, heads, positions
-        self.blocks = nn.ModuleList(Block(width, heads, feedforward, cross, dropout) for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
+        self.shape, self.positions, self.checkpoint = shape, positions, checkpoint
+        self.blocks = nn.ModuleList(Block(shape) for _ in range(layers))
+        self.norm = nn.LayerNorm(shape.width)
         self.apply(self._initialise)
         for block in self.blocks:  # GPT-2: the residual stream keeps its variance whatever the depth
             for part in (block.self_attention, block.cross_attention):
                 if part is not None:
-                    nn.init.normal_(part.outward.weight, std=(width * 2 * layers) ** -0.5)
-            nn.init.normal_(block.contract.weight, std=(feedforward * 2 * layers) ** -0.5)
+                    nn.init.normal_(part.outward.weight, std=(shape.width * 2 * layers) ** -0.5)
+            nn.init.normal_(block.contract.weight, std=(shape.feedforward * 2 * layers) ** -0.5)
 
     @staticmethod
     def _initialise(module: nn.Module) -> None:
@@ -105,8 +128,9 @@ class Decoder(nn.Module):
         x, rotation = self._place(x, self._positions(x, real))
         mask = None if real is None else self._causal(x.shape[1], x.shape[1], x.device) & real[:, None, None, :]
         for block in self.blocks:
-            projected = None if context is None else block.cross_attention.project(context)
-            x = block(x, mask, rotation, projected, context_mask, None)
+            given = (block, x, mask, rotation, context, context_mask)
+            again = self.checkpoint and self.training and torch.is_grad_enabled()
+            x = checkpoint(_whole, *given, use_reentrant=False) if again else _whole(*given)
         return self.norm(x)
 
     def start(
@@ -114,10 +138,8 @@ class Decoder(nn.Module):
     ) -> State:
         """Allocate the caches for `capacity` positions and compute the context's keys and values, once."""
         weight = self.blocks[0].self_attention.inward.weight
-        caches = [
-            Cache(batch, self.heads, capacity, self.width // self.heads, weight.device, weight.dtype)
-            for _ in self.blocks
-        ]
+        heads, head_width = self.shape.kv_heads or self.shape.heads, self.shape.width // self.shape.heads
+        caches = [Cache(batch, heads, capacity, head_width, weight.device, weight.dtype) for _ in self.blocks]
         projected = None if context is None else [block.cross_attention.project(context) for block in self.blocks]
         real = torch.ones(batch, capacity, dtype=torch.bool, device=weight.device)
         counted = torch.zeros(batch, dtype=torch.int64, device=weight.device)
@@ -153,7 +175,22 @@ class Decoder(nn.Module):
         return (real.cumsum(1) - 1).clamp(min=0)
 
     def _place(self, x: Tensor, positions: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-        """Add sinusoids to x, or return the rotation for the attention layers."""
+        """Add sinusoids to x, or return the rotation for the attention layers, or neither."""
         if self.positions == "rotary":
-            return x, rotary(positions, self.width // self.heads)
-        return x + sinusoids(positions, self.width).to(x.dtype), None
+            return x, rotary(positions, self.shape.width // self.shape.heads)
+        if self.positions == "sinusoidal":
+            return x + sinusoids(positions, self.shape.width).to(x.dtype), None
+        return x, None
+
+
+def _whole(
+    block: Block,
+    x: Tensor,
+    mask: Tensor | None,
+    rotation: tuple[Tensor, Tensor] | None,
+    context: Tensor | None,
+    context_mask: Tensor | None,
+) -> Tensor:
+    """Apply one block to a whole sequence, the context's keys and values included."""
+    projected = None if context is None else block.cross_attention.project(context)
+    return block(x, mask, rotation, projected, context_mask, None)

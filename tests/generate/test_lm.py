@@ -15,7 +15,7 @@ from t2a.models.codec import Codec, CodecConfig
 from t2a.models.lm import LM, ConditionConfig, LMConfig
 from t2a.nn.condition import Condition
 from t2a.nn.quantize import QuantizerConfig
-from t2a.tokens.patterns import layout
+from t2a.tokens.patterns import NAMED, layout
 
 RATE, HOP = 16000, 8
 
@@ -80,8 +80,8 @@ def test_a_prompt_gives_the_same_clip_alone_and_in_any_batch(fuse, pattern, guid
 
 
 @pytest.mark.parametrize("positions", ["sinusoidal", "rotary"])
-@pytest.mark.parametrize("pattern", ["parallel", "delay", (0, 1, 1)])
-@pytest.mark.parametrize("fuse", [("prepend",), ("cross",), ("prepend", "cross")])
+@pytest.mark.parametrize("pattern", [*NAMED, (0, 1, 1), (((1,),), ((0,), (2,)))])
+@pytest.mark.parametrize("fuse", [("prepend",), ("cross", "sum")])
 def test_greedy_codes_are_the_uncached_forward_s_best(fuse, pattern, positions):
     generator, prompts = build(fuse=fuse, pattern=pattern, positions=positions), ["rain", "dogs bark"]
     codes = generator.codes(prompts, 12, [0, 0], guidance=1.0, temperature=0.0, top_k=0, top_p=0.0)

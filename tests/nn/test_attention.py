@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from t2a.nn.attention import Cache, CrossAttention, KeyValue, SelfAttention, rotary, rotate, sinusoids
+from t2a.nn.attention import Cache, CrossAttention, KeyValue, SelfAttention, attend
 
 
 def test_self_attention_is_causal():
@@ -32,24 +32,26 @@ def test_cross_attention_never_looks_at_padding():
     assert torch.allclose(padded[:1], short, atol=1e-6)
 
 
-def test_rotary_scores_depend_on_the_distance_alone():
-    q, k = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
+@pytest.mark.parametrize("queries", [1, 5])
+@pytest.mark.parametrize("masked", [None, "rows", "causal"])
+def test_grouped_queries_equal_keys_and_values_that_are_repeated(queries, masked):
+    q, k, v = torch.randn(2, 6, queries, 8), torch.randn(2, 2, 5, 8), torch.randn(2, 2, 5, 8)
+    rows = torch.tensor([[True] * 3 + [False] * 2, [True] * 5])[:, None, None]
+    mask = {None: None, "rows": rows, "causal": rows & torch.ones(queries, 5).bool().tril(5 - queries)}[masked]
+    repeated = attend(q, k.repeat_interleave(3, 1), v.repeat_interleave(3, 1), mask, 0.0)
+    torch.testing.assert_close(attend(q, k, v, mask, 0.0), repeated, atol=1e-6, rtol=0)
 
-    def score(at, other):
-        return (rotate(q, *rotary(torch.tensor([[at]]), 8)) * rotate(k, *rotary(torch.tensor([[other]]), 8))).sum()
 
-    assert torch.allclose(score(3, 1), score(103, 101), atol=1e-5)
-    assert not torch.allclose(score(3, 1), score(4, 1), atol=1e-3)
-
-
-def test_sinusoids_hold_cosines_then_sines():
-    encoded = sinusoids(torch.tensor([0, 1]), 8)
-    assert encoded[0].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
-    assert torch.allclose(encoded[1, [0, 4]], torch.tensor([1.0]).cos().new_tensor([0.5403, 0.8415]), atol=1e-4)
+def test_qk_norm_makes_the_result_independent_of_the_scale_of_queries_and_keys():
+    layer, x = SelfAttention(16, 4, kv_heads=2, qk_norm=True), torch.randn(2, 6, 16)
+    before = layer(x, None)
+    with torch.no_grad():
+        layer.inward.weight[: 16 + 8] *= 10
+    torch.testing.assert_close(layer(x, None), before, atol=1e-5, rtol=0)
 
 
 def test_bfloat16_weights_and_autocast_give_about_the_float32_result():
-    layer, x = SelfAttention(16, 2), torch.randn(2, 6, 16)
+    layer, x = SelfAttention(16, 4, kv_heads=2, qk_norm=True), torch.randn(2, 6, 16)
     exact = layer(x, None)
     with torch.autocast("cpu", torch.bfloat16):
         mixed = layer(x, None)

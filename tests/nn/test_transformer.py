@@ -1,15 +1,19 @@
 import pytest
 import torch
 
-from t2a.nn.transformer import Decoder
+from t2a.nn.transformer import Decoder, Shape
 
 WIDTH = 16
 
 
-@pytest.fixture(params=["sinusoidal", "rotary"])
+MODERN = {"kv_heads": 2, "qk_norm": True, "activation": "swiglu"}
+
+
+@pytest.fixture(params=[("sinusoidal", {}), ("rotary", {}), ("none", {}), ("rotary", MODERN)])
 def decoder(request):
     torch.manual_seed(0)
-    return Decoder(WIDTH, 2, 2, 32, cross=True, positions=request.param).eval()
+    positions, options = request.param
+    return Decoder(Shape(WIDTH, 4, 32, cross=True, **options), 2, positions).eval()
 
 
 @pytest.mark.parametrize("chunks", [[1] * 7, [3, 4], [4, 1, 2]])
