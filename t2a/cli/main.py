@@ -72,6 +72,8 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Which split to measure on.")] = "test",
     rows: Annotated[int, typer.Option(help="How many clips at most.", min=2)] = 128,
     listened: Annotated[int, typer.Option(help="How many of them ViSQOL hears, of a codec; it is slow.", min=0)] = 16,
+    generated: Annotated[int, typer.Option(help="Captions that a language model makes 4 clips each of.", min=0)] = 0,
+    judge: Annotated[str | None, typer.Option(help="A CLAP that hears these: a folder or hub name.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file as well.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page with curves and sounds, of a codec.")] = None,
 ) -> None:
@@ -86,7 +88,7 @@ def evaluate(
         from t2a.report.codec import check_codec, write_codec_page
 
         check_codec(model)
-    evaluation = measure(model, corpus, split=split, rows=rows, listened=listened)
+    evaluation = measure(model, corpus, split=split, rows=rows, listened=listened, generated=generated, judge=judge)
     for part in printed(evaluation, f"{model} on {corpus} ({split})"):
         console.print(part, highlight=False)
     if out:
