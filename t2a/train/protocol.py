@@ -61,7 +61,7 @@ class Engine(Protocol):
         """Overwrite the masters (not the weights computed with) by full float32 tensors."""
 
     def fill(self, weights: dict[str, Tensor]) -> None:
-        """Overwrite what is not trained, buffers and frozen weights, by those of the full tensors that bear its name."""
+        """Overwrite buffers and frozen weights by those of the full tensors that bear their names."""
 
     def save(self, folder: Path) -> None:
         """Write weights and optimizer state, each rank its own files."""

@@ -7,6 +7,8 @@ import torch
 
 from t2a.errors import CheckpointError, ConfigError
 from t2a.models.lm import LM
+from t2a.nn.condition import Condition
+from t2a.nn.lora import merged
 from t2a.train.checkpoint import newest_complete
 from t2a.train.ranks import Ranks
 from t2a.train.ready import check_ready
@@ -95,6 +97,21 @@ def test_adapters_need_a_model_and_targets_that_it_has(made, tmp_path):
     with pytest.raises(ConfigError, match=r"no linear layer 'outwards' \(there are: "):
         check_ready(run_of(made, tmp_path, lora={"targets": ["outwards"]}))
     check_ready(run_of(made, tmp_path, lora={}))
+
+
+@torch.no_grad()
+def test_the_merged_language_model_says_what_the_adapted_one_says(made, tmp_path):
+    run = run_of(made, tmp_path, lora={"targets": ["inward", "outward", "query", "key_value", "expand", "contract"]})
+    adapted = networks(run, run.task.build(), resumed=False)["lm"].eval()
+    for name, parameter in adapted.named_parameters():
+        if name.endswith("lora_up"):
+            torch.nn.init.normal_(parameter, std=0.1)
+    plain, codes = LM(run.task.model).eval(), torch.randint(0, 17, (3, 2, 9))
+    plain.load_state_dict(merged(adapted.state_dict()))
+    told = {"text": Condition(torch.randn(3, 4, 384), torch.arange(4) < torch.tensor([[4], [2], [0]]))}
+    assert (plain(codes, told) - adapted(codes, told)).abs().max() < 1e-5
+    base = LM.from_pretrained(made["lm"])
+    assert (plain(codes, told) - base(codes, told)).abs().max() > 0.1
 
 
 def test_adapters_are_trained_resumed_without_the_first_model_and_merged_into_a_plain_one(made, tmp_path):
