@@ -15,8 +15,8 @@ TILE = 2**18  # values, 1 MB: what is done to a tile several times stays in the 
 
 
 def suits(x: Tensor) -> bool:
-    """Tell whether these functions are the quick ones for x: on a CPU, without gradients."""
-    return x.device.type == "cpu" and not torch.is_grad_enabled()
+    """Tell whether these functions are for x: on a CPU, without gradients, in one type (autocast would mix two)."""
+    return x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
 
 
 def side_by_side(x: Tensor) -> Tensor:
