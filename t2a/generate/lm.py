@@ -118,7 +118,7 @@ class LMGenerator:
         return placed.revert(torch.cat(columns, dim=2))
 
     def _decode(self, codes: Tensor, samples: int) -> Tensor:
-        """Turn codes [B, K, L] into waves [B, C, T]; the codes of channels that are coded one by one are interleaved."""
+        """Turn codes [B, K, L] into waves [B, C, T]; those of channels coded one by one are interleaved."""
         channels = self.model.config.channels
         apart = codes.unflatten(1, (-1, channels)).transpose(1, 2).flatten(0, 1)
         return self.codec.decode(apart, samples).unflatten(0, (-1, channels)).flatten(1, 2)

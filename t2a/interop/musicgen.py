@@ -111,7 +111,7 @@ def load(source: str) -> Language:
 
 
 def split(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Sort tensors by the part of the model: the codec's and the T5's without their prefix, all else is the decoder's."""
+    """Sort tensors by the part of the model: the codec's and the T5's without prefix, all else is the decoder's."""
     parts: dict[str, dict[str, Tensor]] = {"audio_encoder": {}, "text_encoder": {}, "decoder": {}}
     for name, tensor in tensors.items():
         prefix, _, rest = name.partition(".")

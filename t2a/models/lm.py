@@ -33,9 +33,7 @@ class LMConfig(Config):
     """Sizes and wiring of an `LM`."""
 
     codebooks: int = Field(4, gt=0)
-    channels: int = Field(
-        1, gt=0
-    )  # that a mono codec codes one by one, their codebooks interleaved (MusicGen's stereo)
+    channels: int = Field(1, gt=0)  # that a mono codec codes one by one; their codebooks are interleaved
     bins: int = Field(1024, gt=1)  # codes of a codebook; the special token is one more
     max_frames: int = Field(500, gt=0)  # the longest clip it is trained on
     pattern: Pattern | tuple[Natural, ...] | Order = "delay"  # a name, delays, or an order: see t2a.tokens.patterns

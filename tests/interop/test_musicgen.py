@@ -15,15 +15,18 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from transformers import MusicgenDecoderConfig, MusicgenForCausalLM
 
 from t2a.conditions.encoder import Sounds
 from t2a.conditions.encoders import EncodersFile
+from t2a.config import load
 from t2a.errors import CheckpointError
 from t2a.generate.lm import LMGenerator
 from t2a.interop import musicgen
 from t2a.interop.language import convert
 from t2a.models.lm import LM
 from t2a.nn.condition import Condition
+from t2a.train.run import Run
 from tests.conditions.peers import WORDS
 from tests.interop import musicgens
 
@@ -225,6 +228,18 @@ def test_states_of_the_model_s_width_need_no_projection(tmp_path):
     states = peer.text_encoder(**given).last_hidden_state
     told = {"text": Condition(states, given["attention_mask"].bool())}
     same(ours(generator.model, codes, told), theirs(peer, codes, **given))
+
+
+@pytest.mark.parametrize("size", ["small", "medium", "large"])
+def test_the_recipes_of_its_sizes_have_as_many_parameters(size):
+    config = load(Run, f"jobs/recipes/musicgen-{size}.yaml").task.model
+    shape = {"hidden_size": config.width, "num_hidden_layers": config.layers, "num_attention_heads": config.heads}
+    with torch.device("meta"):
+        model = LM(config)
+        peer = MusicgenForCausalLM(MusicgenDecoderConfig(**shape, ffn_dim=4 * config.width))
+        projection = torch.nn.Linear(768, config.width)
+    ours, theirs = (sum(p.numel() for m in models for p in m.parameters()) for models in ([model], [peer, projection]))
+    assert ours - config.width == theirs  # the null
 
 
 @pytest.mark.parametrize(
