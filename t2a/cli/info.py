@@ -24,7 +24,9 @@ def describe_corpus(uri: str) -> Table:
         hours = sum(s.seconds for s in shards) / 3600
         size = sum(s.bytes for s in shards) / 1e6
         table.add_row(split, str(len(shards)), str(sum(s.rows for s in shards)), f"{hours:.2f}", f"{size:.1f}")
-    table.caption = ", ".join(f"skipped {count} {reason}" for reason, count in manifest.skipped.items()) or None
+    told = [f"skipped {count} {reason}" for reason, count in manifest.skipped.items()]
+    told += [f"with states of {name} by {made.encoder.get('kind')}" for name, made in manifest.states.items()]
+    table.caption = ", ".join(told) or None
     return table
 
 

@@ -6,6 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from t2a.cli.info import describe
+from t2a.data.shards import write_shards
+from t2a.data.states import StatesColumn
 from t2a.models.codec import Codec
 from t2a.models.lm import LM
 from tests.train.small import CODEC, audio_corpus, untrained_codec, untrained_lm
@@ -40,3 +42,13 @@ def test_a_corpus_is_told_by_its_splits(tmp_path: Path) -> None:
     table = describe(audio_corpus(str(tmp_path / "corpus"), rows=12))
     assert told(table) == {"train": "1", "valid": "1", "": f"{tmp_path / 'corpus'}: a corpus of audio"}
     assert list(table.columns[2].cells) == ["10", "2"]
+
+
+def test_a_corpus_tells_whose_states_lie_beside_its_codes(tmp_path: Path) -> None:
+    row = {
+        "id": "x", "codes": {"bytes": bytes(8), "codebooks": 2}, "frame_rate": 50.0, "seconds": 0.04,
+        "captions": ["x"], "source": "made", "licence": "CC0-1.0", "split": "train", "states_text": [b""],
+    }  # fmt: skip
+    made = StatesColumn(encoder={"kind": "t5"}, fingerprint="a", reads="captions", width=8)
+    write_shards([row], str(tmp_path), kind="codes", states={"text": made})
+    assert describe(str(tmp_path)).caption == "with states of text by t5"

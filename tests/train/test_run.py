@@ -8,6 +8,7 @@ from t2a.config import dump, load, validate
 from t2a.errors import ConfigError
 from t2a.models.codec import Codec
 from t2a.models.lm import LM
+from t2a.tasks.lm import LMTaskConfig
 from t2a.train.fit import absolute
 from t2a.train.run import Run
 from tests.train.small import codec_run, lm_run, untrained_codec
@@ -26,6 +27,8 @@ def codec_of(recipe: str) -> Codec:
 def test_every_recipe_is_a_run_of_its_name(recipe) -> None:
     run = load(Run, RECIPES / f"{recipe}.yaml")
     assert run.name == recipe
+    if isinstance(run.task, LMTaskConfig):
+        assert run.task.encoders.keys() == run.task.model.conditions.keys()
     assert validate(Run, json.loads(json.dumps(run.model_dump(mode="json"))), recipe) == run
 
 
