@@ -16,14 +16,18 @@ def spans(config: CodecConfig, length: int) -> list[tuple[int, int]]:
     """Return the first sample of every segment of a clip of `length` samples, and the one after its last."""
     if config.segment_seconds is None:
         return [(0, length)]
-    size = int(config.segment_seconds * config.sample_rate)
-    return [(start, min(start + size, length)) for start in range(0, length, stride(config))]
+    return [(start, min(start + size(config), length)) for start in range(0, length, stride(config))]
+
+
+def size(config: CodecConfig) -> int:
+    """Return the samples of every segment but the last; the config must have segments."""
+    assert config.segment_seconds is not None
+    return int(config.segment_seconds * config.sample_rate)
 
 
 def stride(config: CodecConfig) -> int:
     """Return the samples from the start of one segment to the start of the next; the config must have segments."""
-    assert config.segment_seconds is not None
-    return max(1, int((1 - config.overlap) * int(config.segment_seconds * config.sample_rate)))
+    return max(1, int((1 - config.overlap) * size(config)))
 
 
 def encode(codec: Codec, wave: Tensor, codebooks: int | None = None) -> list[Encoded]:
