@@ -127,11 +127,10 @@ class SegmentedChunks:
         for window, lead, keep in windows(waves, self.count * stride, max(0, size - stride)):
             with torch.inference_mode():
                 found = segments.encode(self.codec, _streams(window[:, lead:], self.codec.channels), codebooks)
-            # What begins after the chunk belongs to the next one, and is whole there.
-            own = found[: -(-keep // stride)]
-            scales = [part.scale.numpy() for part in own if part.scale is not None]
-            codes = torch.cat([part.codes for part in own], -1)
-            yield Chunk(codes, [part.codes.shape[-1] for part in own], np.stack(scales, 1) if scales else None), keep
+            own = found[: -(-keep // stride)]  # what begins after the chunk belongs to the next one, and is whole there
+            codes, scales = segments.joined(own)
+            frames = [part.codes.shape[-1] for part in own]
+            yield Chunk(codes, frames, None if scales is None else scales.numpy()), keep
 
     def decode(self, chunks: Iterable[Chunk]) -> Iterator[Wave]:
         waiting: deque[Encoded] = deque()

@@ -35,6 +35,12 @@ def encode(codec: Codec, wave: Tensor, codebooks: int | None = None) -> list[Enc
     return [codec.encode_scaled(wave[..., a:b], codebooks) for a, b in spans(codec.config, wave.shape[-1])]
 
 
+def joined(segments: Iterable[Encoded]) -> Encoded:
+    """Return codes [B, K, L] of segments after one another, and their scales [B, N] if they have any."""
+    codes, scales = zip(*segments, strict=True)
+    return Encoded(torch.cat(codes, -1), torch.stack(scales, -1) if scales[0] is not None else None)
+
+
 def decode(codec: Codec, segments: Iterable[Encoded], length: int | None = None) -> Tensor:
     """Return the wave [B, C, T] of the segments of a clip; T is `length`, by default all that their codes say."""
     return torch.cat(list(pieces(codec, segments)), -1)[..., :length]

@@ -142,7 +142,7 @@ def test_a_codec_that_cuts_otherwise_is_refused(stereo, tmp_path):
 def test_a_codec_that_normalises_whole_clips_is_refused(tmp_path):
     model = codec(tmp_path / "codec", normalise=True)
     source = clip(tmp_path / "in.wav", 3000)
-    with pytest.raises(ConfigError, match="loudness of a whole clip.*segment_seconds"):
+    with pytest.raises(ConfigError, match=r"loudness of a whole clip.*segment_seconds"):
         compress(source, tmp_path / "x", model)
     assert not (tmp_path / "x").exists()
 
