@@ -35,7 +35,7 @@ class Chunk(NamedTuple):
     """[G, N] of a codec that normalises"""
 
 
-class Chunks(Protocol):
+class ChunkCoder(Protocol):
     """A codec at work on clips in chunks."""
 
     frames: int
@@ -52,7 +52,7 @@ class Chunks(Protocol):
         ...
 
 
-def cut(config: CodecConfig) -> Segments | None:
+def segments_of(config: CodecConfig) -> Segments | None:
     """Return how a codec cuts clips into segments; None where it does not.
 
     Raises `ConfigError` for a codec that normalises whole clips.
@@ -67,12 +67,12 @@ def cut(config: CodecConfig) -> Segments | None:
     return None
 
 
-def chunks(codec: Codec, frames: int, cut: Segments | None) -> Chunks:
+def chunk_coder(codec: Codec, frames: int, cut: Segments | None) -> ChunkCoder:
     """Return the codec at work on chunks of about so many frames."""
-    return WindowedChunks(codec, frames) if cut is None else SegmentedChunks(codec, frames, cut)
+    return WindowCoder(codec, frames) if cut is None else SegmentCoder(codec, frames, cut)
 
 
-class WindowedChunks:
+class WindowCoder:
     """Chunks of a clip that is one to the codec.
 
     Each is computed together with as much of its neighbours on both sides as the codec's convolutions see, and half a
@@ -115,7 +115,7 @@ class WindowedChunks:
             yield wave[:, lead * hop : (lead + keep) * hop]
 
 
-class SegmentedChunks:
+class SegmentCoder:
     """Chunks of whole segments (`t2a.models.segments`), each of which the codec codes by itself.
 
     A chunk's samples go from the start of its first segment to the start of the next chunk's. Its last segment reaches

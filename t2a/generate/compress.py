@@ -11,7 +11,7 @@ import soxr
 from t2a import storage
 from t2a.audio.io import probe
 from t2a.errors import ConfigError, DataError
-from t2a.generate.chunks import Wave, chunks, cut
+from t2a.generate.chunks import Wave, chunk_coder, segments_of
 from t2a.generate.coding import fingerprint, load_coding
 from t2a.generate.container import Header, Identity, Writer
 from t2a.models.codec import Codec
@@ -47,8 +47,8 @@ def compress(
         raise DataError(f"{source} has {info.channels} channels, the codec {model} takes {codec.channels} at a time.")
     if not 1 <= chunk_seconds * codec.frame_rate < 2**31:
         raise ConfigError(f"Chunks of {chunk_seconds:g} s cannot be made with the codec {model}; 10 s are usual.")
-    segments = cut(codec.config)
-    coder = chunks(codec, round(chunk_seconds * codec.frame_rate), segments)
+    segments = segments_of(codec.config)
+    coder = chunk_coder(codec, round(chunk_seconds * codec.frame_rate), segments)
     header = Header(
         codec=Identity(where=str(model), fingerprint=fingerprint(codec)),
         entropy=identity,

@@ -16,7 +16,7 @@ import soundfile
 
 from t2a import storage
 from t2a.errors import CheckpointError, ConfigError, DataError, StorageError
-from t2a.generate.chunks import Chunk, Wave, chunks, cut
+from t2a.generate.chunks import Chunk, Wave, chunk_coder, segments_of
 from t2a.generate.coding import Coding, fingerprint, load_coding
 from t2a.generate.compress import Progress
 from t2a.generate.container import Header, Reader, checksum
@@ -89,7 +89,7 @@ def _models(header: Header, source: str, model: str | None, entropy: str | None)
     if fingerprint(codec) != header.codec.fingerprint:
         told = f"{source} was compressed by another codec than {where}; give the model {header.codec.where}."
         raise CheckpointError(told)
-    if header.segments is not None and header.segments != cut(codec.config):
+    if header.segments is not None and header.segments != segments_of(codec.config):
         told = f"{source} was cut into other segments than the codec {where} makes: give {header.codec.where}"
         raise CheckpointError(f"{told} with `segment_seconds`, `overlap` and `normalise` as they were.")
     if header.entropy is None:
@@ -116,7 +116,7 @@ def _part(reader: Reader, start: float, end: float | None) -> tuple[int, int]:
 def _waves(reader: Reader, codec: Codec, coding: Coding, wanted: range) -> Iterator[Part]:
     """The waves of some chunks, which see their neighbours."""
     header = reader.header
-    decoder = chunks(codec, header.chunk, header.segments)
+    decoder = chunk_coder(codec, header.chunk, header.segments)
     before, after = decoder.around
     numbers = range(max(wanted.start - before, 0), min(wanted.stop + after, len(reader.spans)))
     number = iter(numbers)
