@@ -54,7 +54,7 @@ class Clap(Pretrained):
             nn.Dropout(config.dropout),
             nn.Linear(config.dimension, config.dimension),
         )
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(config.temperature)))
+        self.log_scale = nn.Parameter(torch.full((1,), -math.log(config.temperature)))
 
     @property
     def sample_rate(self) -> int:
@@ -64,7 +64,7 @@ class Clap(Pretrained):
     @property
     def scale(self) -> Tensor:
         """What similarities are multiplied by before a softmax: one over the temperature."""
-        return self.log_scale.exp().clamp(max=MAX_SCALE)
+        return self.log_scale.exp().clamp(max=MAX_SCALE)[0]
 
     def forward(self, wave: Tensor, length: Tensor, condition: Condition) -> tuple[Tensor, Tensor, Tensor]:
         """Return the embeddings of sounds [B, D] and captions [B, D], and the scale of their similarities."""

@@ -56,5 +56,5 @@ def test_captions_that_differ_in_case_and_edges_are_one():
 
 def test_a_text_encoder_of_another_width_is_told():
     task = make(text_width=100)
-    with pytest.raises(ConfigError, match="text_width is 100.*384"):
+    with pytest.raises(ConfigError, match=r"text_width is 100.*384"):
         task.text  # noqa: B018
