@@ -73,7 +73,11 @@ def evaluate(
     rows: Annotated[int, typer.Option(help="How many clips at most.", min=2)] = 128,
     listened: Annotated[int, typer.Option(help="How many of them ViSQOL hears, of a codec; it is slow.", min=0)] = 16,
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file as well.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Write a page with curves and sounds, of a codec.")] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="A trained clap that ranks captions by what a language model makes of them.")
+    ] = None,
+    clips: Annotated[int, typer.Option(help="How many clips are made for the judge, at each guidance.", min=2)] = 32,
+    report: Annotated[Path | None, typer.Option(help="Write a page with figures and sounds.")] = None,
 ) -> None:
     """Measure MODEL on held-out clips, beside its baselines, with 95 % intervals."""
     from t2a.cli.figures import printed
@@ -82,20 +86,27 @@ def evaluate(
     for path in (out, report):
         if path:
             check_output_folder(path)
-    if report:
-        from t2a.report.codec import check_codec, write_codec_page
+    if report or judge:
+        from t2a.report.pages import check_page, write_page
 
-        check_codec(model)
-    evaluation = measure(model, corpus, split=split, rows=rows, listened=listened)
-    for part in printed(evaluation, f"{model} on {corpus} ({split})"):
-        console.print(part, highlight=False)
+        check_page(model, judge, report is not None)
+    evaluation, steering = measure(model, corpus, split=split, rows=rows, listened=listened), None
+    if judge:
+        from t2a.evaluate.steering import evaluate_steering
+
+        steering = evaluate_steering(model, corpus, judge, split=split, clips=clips)
+    for measured in (evaluation, steering and steering.evaluation):
+        if measured:
+            for part in printed(measured, f"{model} on {corpus} ({split})"):
+                console.print(part, highlight=False)
     if out:
         import json
 
-        out.write_text(json.dumps(evaluation.plain(), indent=2, allow_nan=False))
+        plain = evaluation.plain() | ({"steering": steering.evaluation.plain()} if steering else {})
+        out.write_text(json.dumps(plain, indent=2, allow_nan=False))
     if report:
-        write_codec_page(report, evaluation, model, corpus, split)
-        console.print(f"{report}: curves and sounds")
+        write_page(report, evaluation, steering, model, corpus, split)
+        console.print(f"{report}: figures and sounds")
 
 
 @app.command()

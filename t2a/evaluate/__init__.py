@@ -14,11 +14,17 @@ def evaluate(model: str, corpus: str, *, split: str = "test", rows: int = 128, l
 
     Raises `ConfigError` for a model of a kind that has no figures, `DataError` when the corpus has no such split.
     """
+    from t2a.evaluate.clap import evaluate_clap
     from t2a.evaluate.codec import evaluate_codec
     from t2a.evaluate.entropy import evaluate_entropy
     from t2a.evaluate.lm import evaluate_lm
 
-    kinds = {"codec": partial(evaluate_codec, listened=listened), "lm": evaluate_lm, "entropy": evaluate_entropy}
+    kinds = {
+        "codec": partial(evaluate_codec, listened=listened),
+        "lm": evaluate_lm,
+        "entropy": evaluate_entropy,
+        "clap": evaluate_clap,
+    }
     folder = locate(model)
     kind = read_config(folder).get("model_type")
     if kind not in kinds:
