@@ -19,6 +19,8 @@ start)
   fi
   [ -s "$RAY_AUTH_TOKEN_PATH" ] || (umask 077; .venv/bin/python -c 'import secrets; print(secrets.token_hex(32))' > "$RAY_AUTH_TOKEN_PATH")
   # More logical CPUs than cores: workers, Ray Data and trial drivers each hold a slot, and most of them wait.
+  # Ray warns of four times as many processes as may start at once; by default that is one a core.
+  export RAY_worker_maximum_startup_concurrency="${T2A_LOGICAL_CPUS:-4}"
   # `ray job stop` gives a training this long to save a checkpoint and leave; Ray's own 3 s are too few.
   export RAY_JOB_STOP_WAIT_TIME_S="${RAY_JOB_STOP_WAIT_TIME_S:-120}"
   # `python` of a submitted job has to be the one that has t2a's libraries.

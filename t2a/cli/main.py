@@ -73,9 +73,12 @@ def evaluate(
     rows: Annotated[int, typer.Option(help="How many clips at most.", min=2)] = 128,
     listened: Annotated[int, typer.Option(help="How many of them ViSQOL hears, of a codec; it is slow.", min=0)] = 16,
     generated: Annotated[int, typer.Option(help="Captions that a language model makes 4 clips each of.", min=0)] = 0,
-    judge: Annotated[str | None, typer.Option(help="A CLAP that hears these: a folder or hub name.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file as well.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Write a page with curves and sounds, of a codec.")] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="A trained clap that ranks captions by what a language model makes of them.")
+    ] = None,
+    clips: Annotated[int, typer.Option(help="How many clips are made for the judge, at each guidance.", min=2)] = 32,
+    report: Annotated[Path | None, typer.Option(help="Write a page with figures and sounds.")] = None,
 ) -> None:
     """Measure MODEL on held-out clips, beside its baselines, with 95 % intervals."""
     from t2a.cli.figures import printed
@@ -84,20 +87,28 @@ def evaluate(
     for path in (out, report):
         if path:
             check_output_folder(path)
-    if report:
-        from t2a.report.codec import check_codec, write_codec_page
+    if report or judge:
+        from t2a.report.pages import check_page, write_page
 
-        check_codec(model)
+        check_page(model, judge, report is not None)
     evaluation = measure(model, corpus, split=split, rows=rows, listened=listened, generated=generated, judge=judge)
-    for part in printed(evaluation, f"{model} on {corpus} ({split})"):
-        console.print(part, highlight=False)
+    steering = None
+    if judge:
+        from t2a.evaluate.steering import evaluate_steering
+
+        steering = evaluate_steering(model, corpus, judge, split=split, clips=clips)
+    for measured in (evaluation, steering and steering.evaluation):
+        if measured:
+            for part in printed(measured, f"{model} on {corpus} ({split})"):
+                console.print(part, highlight=False)
     if out:
         import json
 
-        out.write_text(json.dumps(evaluation.plain(), indent=2, allow_nan=False))
+        plain = evaluation.plain() | ({"steering": steering.evaluation.plain()} if steering else {})
+        out.write_text(json.dumps(plain, indent=2, allow_nan=False))
     if report:
-        write_codec_page(report, evaluation, model, corpus, split)
-        console.print(f"{report}: curves and sounds")
+        write_page(report, evaluation, steering, model, corpus, split)
+        console.print(f"{report}: figures and sounds")
 
 
 @app.command()
@@ -113,14 +124,14 @@ def generate(
     top_p: Annotated[float, typer.Option(help="0 is off.", min=0, max=1)] = 0.0,
     melody: Annotated[Path | None, typer.Option(help="An audio file whose tune to follow: a mix or a stem.")] = None,
     best_of: Annotated[int, typer.Option(help="Tries for each clip; the one that --judge prefers is kept.", min=1)] = 1,
-    judge: Annotated[str | None, typer.Option(help="A CLAP of transformers that ranks: a folder or hub name.")] = None,
+    judge: Annotated[str | None, typer.Option(help="A trained clap, or a CLAP of transformers or the hub.")] = None,
     out: Annotated[Path, typer.Option(help="The file; of several clips the number is appended.")] = Path("clip.wav"),
 ) -> None:
     """Generate audio for PROMPT."""
     from t2a.audio.io import decode, write
-    from t2a.conditions.clap import Clap
     from t2a.generate import load
     from t2a.generate.ranking import best_of as rank
+    from t2a.generate.ranking import judge_of
 
     if not prompt.strip():
         raise ConfigError("the prompt is empty: say what you want to hear")
@@ -128,7 +139,7 @@ def generate(
         raise ConfigError("--best-of needs --judge, a CLAP that says which clip fits the prompt best")
     check_output_folder(out)
     tune = decode(melody) if melody else None
-    judged = Clap(judge) if judge else None
+    judged = judge_of(judge) if judge else None
     generator = load(model)
     with progress_bar() as bar:
         task = bar.add_task("generating", total=None)

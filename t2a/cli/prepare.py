@@ -21,13 +21,16 @@ OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace a co
 @app.command("debian-sounds")
 def debian_sounds(
     out: OutArgument,
+    full: Annotated[bool, typer.Option("--full", help="More games, drums and recorded speech: 470 MB more.")] = False,
     sample_rate: RateOption = 16000,
     max_seconds: ClipOption = 10.0,
     max_skipped: SkippedOption = 0.05,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Real sounds with captions out of Debian packages (downloads 279 MB, cached)."""
-    write_corpus("debian-sounds", out, sample_rate, max_seconds, max_skipped, overwrite)
+    write_corpus(
+        "debian-sounds-full" if full else "debian-sounds", out, sample_rate, max_seconds, max_skipped, overwrite
+    )
 
 
 @app.command()

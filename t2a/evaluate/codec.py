@@ -21,6 +21,7 @@ from t2a.metrics import quality
 from t2a.metrics.coders import Coded, Wave
 from t2a.metrics.interval import Interval, bootstrap
 from t2a.metrics.signal import mel_distance, si_snr, stft_distance
+from t2a.models import segments
 from t2a.models.codec import Codec
 
 LONGEST = 5.0  # seconds of each clip that are measured
@@ -65,7 +66,7 @@ def evaluate_codec(
             for metric, value in measured.items():
                 values[f"{metric}/{system}"].append(value)
         with torch.inference_mode():
-            held_out = codec.encode(torch.from_numpy(clip.wave)[None])[0].numpy()
+            held_out = segments.joined(segments.encode(codec, torch.from_numpy(clip.wave)[None])).codes[0].numpy()
         counts += statistics.count([held_out], codec.codebooks, codec.bins)
         if sum(wave.shape[1] for wave in first) < TIMED_SECONDS * rate:
             first.append(clip.wave)
@@ -141,14 +142,16 @@ def speed(codec: Codec, wave: Wave) -> dict[str, Any]:
     samples = round(TIMED_SECONDS * codec.sample_rate)
     repeated = np.tile(wave, (1, -(-samples // wave.shape[1])))
     batch = torch.from_numpy(repeated[None, :, :samples].copy())
-    codes = codec.encode(batch)
-    codec.decode(codes)
+    parts = segments.encode(codec, batch)
+    segments.decode(codec, parts)
     seconds: dict[str, list[float]] = {"encode": [], "decode": []}
     for _ in range(ROUNDS):
-        for name, work in (("encode", lambda: codec.encode(batch)), ("decode", lambda: codec.decode(codes))):
-            start = time.perf_counter()
-            work()
-            seconds[name].append(time.perf_counter() - start)
+        start = time.perf_counter()
+        segments.encode(codec, batch)
+        between = time.perf_counter()
+        segments.decode(codec, parts)
+        seconds["encode"].append(between - start)
+        seconds["decode"].append(time.perf_counter() - between)
     found: dict[str, Any] = {name: TIMED_SECONDS / float(np.median(taken)) for name, taken in seconds.items()}
     return found | {"threads": torch.get_num_threads(), "seconds": TIMED_SECONDS}
 

@@ -1,7 +1,7 @@
 """How the clips that a language model makes differ from each other, and how they fit what the model was told."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 
 from t2a.audio.chroma import ChromaSpec
-from t2a.conditions.clap import Clap
 from t2a.errors import ConfigError
 from t2a.generate.lm import LMGenerator
 from t2a.generate.states import together
@@ -21,6 +20,10 @@ TAKES = 4
 GUIDANCE = 3.0
 
 
+Embed = Callable[[Sequence[NDArray[np.float32]], int], NDArray[np.float32]]
+"""Waves [C, T] at a rate -> their vectors [N, D], such as a judge's"""
+
+
 class Reference(NamedTuple):
     """A held-out clip [C, T] and its caption."""
 
@@ -30,12 +33,12 @@ class Reference(NamedTuple):
 
 @torch.inference_mode()
 def measure_generation(
-    generator: LMGenerator, references: Sequence[Reference], judge: Clap | None = None, seed: int = 0
+    generator: LMGenerator, references: Sequence[Reference], embed: Embed | None = None, seed: int = 0
 ) -> dict[str, Interval]:
     """Make `TAKES` clips of each caption, as long as the shortest reference, and compare.
 
-    `diversity` is the mean pairwise cosine distance of the takes, by CLAP if there is a judge, else by their mel bands;
-    beside it that of as many clips of the corpus. `clap` is the judge's score with the own and with another caption.
+    `diversity` is the mean pairwise cosine distance of the takes' embeddings, of their mel bands without `embed`;
+    beside it that of as many clips of the corpus.
     A model that follows melodies is given each reference's: `chroma_cosine` compares with it, and with another's.
     Raises `ConfigError` when there are fewer than 2 references.
     """
@@ -60,21 +63,13 @@ def measure_generation(
         )
         clips = [waves[(i + step) % count] for step in range(min(TAKES, count))]
         for name, sounds in (("generated", takes), ("corpus", clips)):
-            values[f"diversity/{name}"].append(diversity(_vectors(sounds, rate, judge)))
-        if judge is not None:
-            for name, text in (("its caption", caption), ("another caption", references[other].caption)):
-                score = judge.scores([text] * TAKES, together(takes, rate)).mean()
-                values[f"clap/{name}"].append(float(score))
+            vectors = mel_vectors(together(sounds, rate).waves, rate) if embed is None else embed(sounds, rate)
+            values[f"diversity/{name}"].append(diversity(torch.as_tensor(vectors)))
         if melodious:
             for name, tune in (("its melody", waves[i]), ("another melody", waves[other])):
                 values[f"chroma_cosine/{name}"].append(_agreement(takes, tune, rate))
     found = {name: [value for value in row if not np.isnan(value)] for name, row in values.items()}
     return {name: bootstrap(row) for name, row in found.items() if row}
-
-
-def _vectors(waves: Sequence[NDArray[np.float32]], rate: int, judge: Clap | None) -> torch.Tensor:
-    sounds = together(waves, rate)
-    return mel_vectors(sounds.waves, rate) if judge is None else judge.sounds(sounds)
 
 
 def _agreement(takes: Sequence[NDArray[np.float32]], tune: NDArray[np.float32], rate: int) -> float:

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from t2a.conditions.clap import Clap
 from t2a.conditions.encoders import EncodersFile
 from t2a.data.batch import held_out
 from t2a.data.rows import CodesConfig
 from t2a.evaluate.evaluation import Evaluation
 from t2a.evaluate.generation import GUIDANCE, TAKES, Reference, measure_generation
+from t2a.generate.judge import Judge
 from t2a.generate.lm import LMGenerator
 from t2a.metrics import codes as statistics
 from t2a.metrics.interval import bootstrap
@@ -30,7 +30,7 @@ def evaluate_lm(
     """Nats a code: with its caption, with another's, without any, and of the split's own code frequencies.
 
     `gain/...` are differences within each clip, so that their intervals tell whether they are above 0. For the first
-    `generated` captions clips are made and compared, see `t2a.evaluate.generation`; `judge` is a CLAP that hears them.
+    `generated` captions clips are made and compared, see `t2a.evaluate.generation`; `judge` is a clap that embeds them.
     """
     model = LM.from_pretrained(folder)
     config = model.config
@@ -56,9 +56,9 @@ def evaluate_lm(
     figures |= {name: bootstrap(row) for name, row in gains.items()}
     if not generated:
         return Evaluation(figures)
-    generator = LMGenerator.from_folder(folder)
-    found = measure_generation(generator, references(generator, batches, generated), Clap(judge) if judge else None)
-    by = f"CLAP {judge}" if judge else "mel bands"
+    generator, embed = LMGenerator.from_folder(folder), Judge.from_folder(judge).sounds if judge else None
+    found = measure_generation(generator, references(generator, batches, generated), embed)
+    by = judge or "mel bands"
     told = f"{TAKES} clips each for {min(generated, rows)} prompts, guidance {GUIDANCE:g}; diversity by {by}"
     return Evaluation(figures | found, {"generated": told})
 

@@ -8,11 +8,14 @@ from torch import Tensor
 
 from t2a.metrics import coders, mulaw
 from t2a.metrics.coders import Coded, Wave
+from t2a.models import segments
 from t2a.models.codec import Codec
 
 System = Callable[[Wave], Coded]
 Entropy = Callable[[Tensor], float]
 """Bits of codes [1, K, L] after entropy coding"""
+
+SCALE_BITS = 32  # of the loudness that a codec that normalises keeps beside the codes of a segment
 
 
 def compared(codec: Codec, entropy: Entropy | None = None) -> dict[str, System]:
@@ -57,9 +60,12 @@ def family(system: str) -> str:
 def _ours(codec: Codec, codebooks: int, entropy: Entropy | None = None) -> System:
     def run(wave: Wave) -> Coded:
         with torch.inference_mode():
-            output = codec(torch.from_numpy(wave)[None], codebooks)
-        bits = output.codes.numel() * math.log2(codec.bins)
-        return Coded(output.audio[0].numpy(), bits, 0.0, entropy(output.codes) if entropy else None)
+            parts = segments.encode(codec, torch.from_numpy(wave)[None], codebooks)
+            audio = segments.decode(codec, parts, wave.shape[1])[0].numpy()
+        codes, scales = segments.joined(parts)
+        beside = 0 if scales is None else SCALE_BITS * scales.numel()
+        bits = codes.numel() * math.log2(codec.bins) + beside
+        return Coded(audio, bits, 0.0, entropy(codes) + beside if entropy else None)
 
     return run
 

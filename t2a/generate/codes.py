@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,11 +22,21 @@ from t2a.data.shards import Manifest, read_manifest, read_rows, write_shards
 from t2a.data.skips import Skips
 from t2a.errors import ConfigError
 from t2a.generate.states import StateEncoder
+from t2a.models import segments
 from t2a.models.codec import Codec
 from t2a.models.pretrained import locate, read_config
 
 WINDOW = 64  # clips in memory at a time, among which those of equal length are encoded together
 BATCH_SECONDS = 80.0  # of sound that the codec sees at once
+
+
+class Codes(NamedTuple):
+    """What a wave is decoded from."""
+
+    codes: NDArray[np.int64]
+    """[K, L]"""
+    scales: list[float] | None = None
+    """of each segment, of a codec that normalises"""
 
 
 class CodeEncoder:
@@ -42,22 +52,24 @@ class CodeEncoder:
         self.fingerprint = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
     @torch.inference_mode()
-    def __call__(self, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.int64]]:
+    def __call__(self, waves: Sequence[NDArray[np.float32]]) -> list[Codes]:
         """Turn waves [C, T] at the codec's rate and channels into codes [K, ceil(T / hop)].
 
-        Padding a wave would change its last frames, so only waves of one length share a batch.
+        A codec with segments makes each segment's after the other. Padding a wave would change its last frames, so
+        only waves of one length share a batch.
         """
         by_length: dict[int, list[int]] = defaultdict(list)
         for index, wave in enumerate(waves):
             by_length[wave.shape[1]].append(index)
-        codes: dict[int, NDArray[np.int64]] = {}
+        codes: dict[int, Codes] = {}
         for length, indices in by_length.items():
             at_once = max(1, int(BATCH_SECONDS * self.codec.sample_rate / length))
             for begin in range(0, len(indices), at_once):
                 chosen = indices[begin : begin + at_once]
                 batch = torch.from_numpy(np.stack([waves[index] for index in chosen])).to(self.device)
-                encoded = self.codec.encode(batch)
-                codes |= zip(chosen, encoded.cpu().numpy(), strict=True)
+                encoded = segments.joined(segments.encode(self.codec, batch))
+                scales = [None] * len(chosen) if encoded.scale is None else encoded.scale.tolist()
+                codes |= zip(chosen, map(Codes, encoded.codes.cpu().numpy(), scales), strict=True)
         return [codes[index] for index in range(len(waves))]
 
 
@@ -74,6 +86,8 @@ def precompute_codes(
     """Write the corpus of codes beside a corpus of audio: same ids, captions, splits and free columns.
 
     The states of `encoders` (by the condition's name) become columns: of every caption, or of the sound.
+    Codes of a codec that normalises have a column `scales` more, a loudness a segment: an entropy model can do without,
+    a language model cannot, and its task refuses such a codec.
     Raises `DataError` when more than `max_skipped` of the clips cannot be decoded, `ConfigError` when `codec` is none.
     """
     source, encoder, skips = read_manifest(corpus_uri), CodeEncoder(codec, device), Skips()
@@ -100,8 +114,8 @@ def _code_rows(
         readable = [(row, wave) for row in window if (wave := _wave(row, encoder.codec, skips)) is not None]
         waves = [wave for _, wave in readable]
         told = states([row["captions"] for row, _ in readable], waves, encoder.codec.sample_rate)
-        for (row, _), codes, columns in zip(readable, encoder(waves), told, strict=True):
-            yield _code_row(row, codes, encoder.codec.frame_rate) | columns
+        for (row, _), made, columns in zip(readable, encoder(waves), told, strict=True):
+            yield _code_row(row, made, encoder.codec.frame_rate) | columns
     skips.check(max_skipped, uri)
 
 
@@ -116,11 +130,12 @@ def _wave(row: Mapping[str, Any], codec: Codec, skips: Skips) -> NDArray[np.floa
     return resample(to_channels(wave, codec.channels), rate, codec.sample_rate)
 
 
-def _code_row(row: Mapping[str, Any], codes: NDArray[np.int64], frame_rate: float) -> dict[str, Any]:
+def _code_row(row: Mapping[str, Any], made: Codes, frame_rate: float) -> dict[str, Any]:
     """A row of audio with codes in the place of the audio."""
     of_audio = {"audio", "sample_rate", "channels"}
     kept = {name: value for name, value in row.items() if name not in of_audio}
-    return kept | {"codes": pack_codes(codes), "frame_rate": frame_rate}
+    scales = {} if made.scales is None else {"scales": made.scales}
+    return kept | {"codes": pack_codes(made.codes), "frame_rate": frame_rate} | scales
 
 
 def _stderr() -> Any:

@@ -1,9 +1,4 @@
-"""Audio files to compressed files, in memory that does not grow with their length.
-
-A clip is coded in chunks of 10 s. Each is computed together with as much of its neighbours on both sides as the
-codec's convolutions see, and half a second more for LSTMs to settle, which is then cut away, in coding as in decoding;
-only what an LSTM (or a norm over time) remembers from further away is lost at a seam. No sample is coded twice.
-"""
+"""Audio files to compressed files, in chunks of 10 s and in memory that does not grow with their length."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -12,20 +7,16 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-import torch
-from numpy.typing import NDArray
 
 from t2a import storage
 from t2a.audio.io import probe
 from t2a.errors import ConfigError, DataError
+from t2a.generate.chunks import Wave, chunk_coder, segments_of
 from t2a.generate.coding import fingerprint, load_coding
 from t2a.generate.container import Header, Identity, Writer
 from t2a.models.codec import Codec
-from t2a.models.streaming import context_frames
-from t2a.models.windows import windows
 
 Progress = Callable[[int, int], None]
-Wave = NDArray[np.float32]
 
 CHUNK_SECONDS = 10.0
 
@@ -44,8 +35,8 @@ def compress(
 
     `model` is a codec's folder or URI, `entropy` an entropy model's, which makes the file smaller and both ways slower.
     Other rates are resampled to the codec's. A codec of one channel codes each channel by itself.
-    Raises `DataError` for a file that is no usable audio, `ConfigError` for more codebooks than the codec has or an
-    entropy model of another codec.
+    Raises `DataError` for a file that is no usable audio, `ConfigError` for more codebooks than the codec has, an
+    entropy model of another codec, and a codec that normalises without segments.
     """
     codec = Codec.from_pretrained(model)
     if codebooks is not None and not 1 <= codebooks <= codec.codebooks:
@@ -56,7 +47,8 @@ def compress(
         raise DataError(f"{source} has {info.channels} channels, the codec {model} takes {codec.channels} at a time.")
     if not 1 <= chunk_seconds * codec.frame_rate < 2**31:
         raise ConfigError(f"Chunks of {chunk_seconds:g} s cannot be made with the codec {model}; 10 s are usual.")
-    chunk, context = round(chunk_seconds * codec.frame_rate), context_frames(codec)
+    segments = segments_of(codec.config)
+    coder = chunk_coder(codec, round(chunk_seconds * codec.frame_rate), segments)
     header = Header(
         codec=Identity(where=str(model), fingerprint=fingerprint(codec)),
         entropy=identity,
@@ -65,20 +57,17 @@ def compress(
         codebooks=codebooks or codec.codebooks,
         bins=codec.bins,
         hop=codec.hop,
-        chunk=chunk,
+        chunk=coder.frames,
+        segments=segments,
     )
     codec.fold()  # after its fingerprint is taken
-    expected = max(1, math.ceil(info.frames * codec.sample_rate / info.rate / (chunk * codec.hop)))
+    expected = max(1, math.ceil(info.frames * codec.sample_rate / info.rate / header.step))
     done = length = 0
     with storage.writing(out) as file:
         writer = Writer(file, header)
-        for window, lead, keep in windows(samples(source, codec.sample_rate), chunk * codec.hop, context * codec.hop):
-            first, frames = lead // codec.hop, -(-keep // codec.hop)
-            with torch.inference_mode():
-                codes = codec.encode(torch.from_numpy(window).unflatten(0, (-1, codec.channels)), codebooks)
-            codes = codes[..., first : first + frames]
-            writer.add(coding.encode(codes), codes.numpy())
-            length += keep
+        for chunk, count in coder.encode(samples(source, codec.sample_rate), codebooks):
+            writer.add(coding.encode(chunk.codes), chunk.codes.numpy(), chunk.scales)
+            length += count
             done += 1
             if progress is not None:
                 progress(done, max(expected, done))

@@ -4,6 +4,9 @@ Layout, integers little-endian: `T2AC`, version (1 byte), header length (4), sam
 CRC-32 of length, samples and header (4); then for each chunk payload length (4), CRC-32 of all that follows (4),
 CRC-32 of the codes as 16 bits each (4), payload; then the index: the payload length of each chunk (4), CRC-32 of these
 (4), `T2AX`. The lengths stand in two places, so that no single damage loses more than one chunk.
+
+A payload is the coded codes; of a codec that normalises the loudness of segments, before them the scale of each stream
+and segment of the chunk (float32, a stream's together). Version 2 knew no segments and is otherwise the same.
 """
 
 import struct
@@ -17,7 +20,9 @@ from pydantic import Field, ValidationError
 from t2a.config import Config
 from t2a.errors import DataError
 
-MAGIC, INDEX, VERSION = b"T2AC", b"T2AX", 2
+Scales = NDArray[np.float32]
+
+MAGIC, INDEX, VERSIONS = b"T2AC", b"T2AX", (2, 3)  # the last is written
 FIXED, HEAD, CHECK = struct.Struct("<IQ"), struct.Struct("<III"), struct.Struct("<I")
 OVERHEAD = HEAD.size + CHECK.size  # bytes of a chunk beside its payload: its head, and its place in the index
 START = len(MAGIC) + 1 + FIXED.size  # of the header
@@ -28,6 +33,17 @@ class Identity(Config):
 
     where: str
     fingerprint: str
+
+
+class Segments(Config):
+    """How a codec cuts a clip that it does not code in one (`t2a.models.segments`), in samples."""
+
+    size: int = Field(ge=1)
+    """of every segment but the last"""
+    stride: int = Field(ge=1)
+    """from the start of one to the start of the next"""
+    scaled: bool
+    """whether each has a scale"""
 
 
 class Header(Config):
@@ -44,7 +60,16 @@ class Header(Config):
     hop: int = Field(ge=1)
     """samples a frame"""
     chunk: int = Field(ge=1)
-    """frames of every chunk but the last"""
+    """frames of every chunk but the last, of all its segments together"""
+    segments: Segments | None = None
+    """None: the clip is coded in one, and may be cut at any frame"""
+
+    @property
+    def step(self) -> int:
+        """Samples from the start of a chunk to the start of the next; a chunk has whole segments."""
+        if self.segments is None:
+            return self.chunk * self.hop
+        return max(1, self.chunk // -(-self.segments.size // self.hop)) * self.segments.stride
 
 
 class Payload(NamedTuple):
@@ -52,6 +77,8 @@ class Payload(NamedTuple):
 
     data: bytes
     codes: int
+    scales: Scales | None = None
+    """[G, N] of a codec that normalises, N segments"""
 
 
 class Writer:
@@ -61,8 +88,9 @@ class Writer:
         self.file, self.header, self.lengths = file, header, []
         self._preamble(0)
 
-    def add(self, payload: bytes, codes: NDArray[np.integer]) -> None:
-        """Append the next chunk, made of codes [G, K, L]."""
+    def add(self, payload: bytes, codes: NDArray[np.integer], scales: Scales | None = None) -> None:
+        """Append the next chunk, made of codes [G, K, L], with the scales [G, N] of its segments if they have any."""
+        payload = (b"" if scales is None else scales.astype("<f4").tobytes()) + payload
         rest = CHECK.pack(checksum(codes)) + payload
         self.file.write(CHECK.pack(len(payload)) + CHECK.pack(zlib.crc32(rest)) + rest)
         self.lengths.append(len(payload))
@@ -79,7 +107,7 @@ class Writer:
         text = self.header.model_dump_json().encode()
         body = FIXED.pack(len(text), samples) + text
         self.file.seek(0)
-        self.file.write(MAGIC + bytes([VERSION]) + body + CHECK.pack(zlib.crc32(body)))
+        self.file.write(MAGIC + bytes([VERSIONS[-1]]) + body + CHECK.pack(zlib.crc32(body)))
 
 
 class Reader:
@@ -88,20 +116,26 @@ class Reader:
     def __init__(self, file: BinaryIO, name: str) -> None:
         self.file, self.name = file, name
         self.header, self.samples = self._header()
-        frames, self._first = -(-self.samples // self.header.hop), self.file.tell()
+        step, self._first = self.header.step, self.file.tell()
         self._size = self.file.seek(0, 2)
-        if -(-frames // self.header.chunk) * OVERHEAD > self._size - self._first:
+        if -(-self.samples // step) * OVERHEAD > self._size - self._first:
             raise DataError(f"{self.name} is cut off, it holds less than its header says; copy the file again.")
-        self.spans = [(start, min(start + self.header.chunk, frames)) for start in range(0, frames, self.header.chunk)]
-        """first frame and the one after the last of every chunk"""
+        self.spans = [(start, min(start + step, self.samples)) for start in range(0, self.samples, step)]
+        """first sample and the one after the last of every chunk"""
         lengths = self._lengths()
         ends = np.cumsum([length + HEAD.size for length in lengths])
         self._places = [(self._first + int(end) - length, length) for end, length in zip(ends, lengths, strict=True)]
 
     def seconds(self, chunk: int) -> tuple[float, float]:
         """Where a chunk begins and ends."""
-        start, stop = (frame * self.header.hop for frame in self.spans[chunk])
-        return start / self.header.sample_rate, min(stop, self.samples) / self.header.sample_rate
+        start, stop = self.spans[chunk]
+        return start / self.header.sample_rate, stop / self.header.sample_rate
+
+    def frames(self, chunk: int) -> list[int]:
+        """Frames of each segment of a chunk; without segments it is one."""
+        header, (start, stop) = self.header, self.spans[chunk]
+        size, stride = (header.segments.size, header.segments.stride) if header.segments else (header.step, header.step)
+        return [-(-min(size, self.samples - first) // header.hop) for first in range(start, stop, stride)]
 
     def read(self, chunk: int) -> Payload | None:
         """Return a chunk, or None when it is damaged."""
@@ -109,7 +143,19 @@ class Reader:
         self.file.seek(place - HEAD.size)
         _, check, codes = HEAD.unpack(self.file.read(HEAD.size))
         data = self.file.read(length)
-        return Payload(data, codes) if zlib.crc32(CHECK.pack(codes) + data) == check else None
+        if zlib.crc32(CHECK.pack(codes) + data) != check:
+            return None
+        segments = self.header.segments
+        return self._scaled(chunk, data, codes) if segments and segments.scaled else Payload(data, codes)
+
+    def _scaled(self, chunk: int, data: bytes, codes: int) -> Payload | None:
+        """Part the scales of a chunk from its codes; None when they are no loudness."""
+        shape = self.header.streams, len(self.frames(chunk))
+        size = 4 * shape[0] * shape[1]
+        if len(data) < size:
+            return None
+        scales = np.frombuffer(data[:size], "<f4").astype(np.float32).reshape(shape)
+        return Payload(data[size:], codes, scales) if (np.isfinite(scales) & (scales > 0)).all() else None
 
     def _header(self) -> tuple[Header, int]:
         damaged = DataError(f"{self.name}: its header is damaged or cut off; copy the file again.")
@@ -118,8 +164,8 @@ class Reader:
             raise DataError(f"{self.name} is not a file that `t2a compress` wrote; give one that is.")
         if len(start) < START:
             raise damaged
-        if start[len(MAGIC)] != VERSION:
-            found = f"has format {start[len(MAGIC)]}, this t2a reads format {VERSION}"
+        if start[len(MAGIC)] not in VERSIONS:
+            found = f"has format {start[len(MAGIC)]}, this t2a reads formats {' and '.join(map(str, VERSIONS))}"
             raise DataError(f"{self.name} {found}; use the t2a that wrote it.")
         fixed = start[-FIXED.size :]
         size, samples = FIXED.unpack(fixed)
@@ -144,8 +190,7 @@ class Reader:
                     return lengths
         lengths = self._scanned()
         if len(lengths) < count or sum(lengths) > rest:
-            start = self.spans[len(lengths)][0] if len(lengths) < count else self.spans[-1][0]
-            seconds = start * self.header.hop / self.header.sample_rate
+            seconds = self.seconds(min(len(lengths), count - 1))[0]
             raise DataError(f"{self.name} is cut off, or overwritten, from about {seconds:.0f} s on; copy it again.")
         if sum(lengths) < rest:
             raise DataError(f"{self.name} goes on after its last chunk; copy the file again.")

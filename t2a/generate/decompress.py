@@ -5,30 +5,22 @@ own.
 """
 
 import itertools
-import math
 import tempfile
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from t2a import storage
 from t2a.errors import CheckpointError, ConfigError, DataError, StorageError
+from t2a.generate.chunks import Chunk, Wave, chunk_coder, segments_of
 from t2a.generate.coding import Coding, fingerprint, load_coding
 from t2a.generate.compress import Progress
 from t2a.generate.container import Header, Reader, checksum
 from t2a.models.codec import Codec
-from t2a.models.streaming import context_frames
-from t2a.models.windows import windows
-
-Wave = NDArray[np.float32]
 
 AT_ONCE = 16  # chunks (of one stream) that an entropy model decodes side by side
 FADE_SECONDS = 0.01
@@ -73,7 +65,7 @@ def decompress(
         header = reader.header
         codec, coding = _models(header, str(source), model, entropy)
         begin, stop = _part(reader, start, end)
-        size = header.chunk * header.hop
+        size = header.step
         wanted = range(begin // size, -(-stop // size))
         lost = []
         with new_audio_file(Path(out), header.sample_rate, header.streams * codec.channels) as audio:
@@ -97,6 +89,9 @@ def _models(header: Header, source: str, model: str | None, entropy: str | None)
     if fingerprint(codec) != header.codec.fingerprint:
         told = f"{source} was compressed by another codec than {where}; give the model {header.codec.where}."
         raise CheckpointError(told)
+    if header.segments is not None and header.segments != segments_of(codec.config):
+        told = f"{source} was cut into other segments than the codec {where} makes: give {header.codec.where}"
+        raise CheckpointError(f"{told} with `segment_seconds`, `overlap` and `normalise` as they were.")
     if header.entropy is None:
         return codec.fold(), load_coding(None, codec)[0]
     where = entropy or header.entropy.where
@@ -121,53 +116,35 @@ def _part(reader: Reader, start: float, end: float | None) -> tuple[int, int]:
 def _waves(reader: Reader, codec: Codec, coding: Coding, wanted: range) -> Iterator[Part]:
     """The waves of some chunks, which see their neighbours."""
     header = reader.header
-    context = context_frames(codec)
-    around = math.ceil(context / header.chunk)
-    numbers = range(max(wanted.start - around, 0), min(wanted.stop + around, len(reader.spans)))
-    chunks = zip(numbers, _chunks(reader, coding, numbers), strict=True)
-    for intact, run in itertools.groupby(chunks, key=lambda chunk: chunk[1] is not None):
-        for number, wave in _run(run, header, codec, context) if intact else run:
-            if number in wanted:
-                start, stop = (frame * header.hop for frame in reader.spans[number])
-                length = min(stop, reader.samples) - start
-                silence = np.zeros((header.streams * codec.channels, length), np.float32)
-                yield Part(number, silence, False) if wave is None else Part(number, wave[:, :length], True)
+    decoder = chunk_coder(codec, header.chunk, header.segments)
+    before, after = decoder.around
+    numbers = range(max(wanted.start - before, 0), min(wanted.stop + after, len(reader.spans)))
+    number = iter(numbers)
+    for intact, run in itertools.groupby(_chunks(reader, coding, numbers), key=lambda chunk: chunk is not None):
+        for wave in decoder.decode(chunk for chunk in run if chunk is not None) if intact else (None for _ in run):
+            if (n := next(number)) in wanted:
+                start, stop = reader.spans[n]
+                silence = np.zeros((header.streams * codec.channels, stop - start), np.float32)
+                yield Part(n, silence, False) if wave is None else Part(n, wave[:, : stop - start], True)
 
 
-def _chunks(reader: Reader, coding: Coding, numbers: range) -> Iterator[Tensor | None]:
-    """Codes [G, K, L] of chunks; None for a damaged one."""
+def _chunks(reader: Reader, coding: Coding, numbers: range) -> Iterator[Chunk | None]:
+    """Chunks of codes; None for a damaged one."""
     header = reader.header
     at_once = max(1, AT_ONCE // header.streams)
     for first in range(0, len(numbers), at_once):
-        found: dict[int, Tensor] = {}
+        found: dict[int, Chunk] = {}
         payloads = {n: payload for n in numbers[first : first + at_once] if (payload := reader.read(n)) is not None}
-        frames = {n: reader.spans[n][1] - reader.spans[n][0] for n in payloads}
-        for length in set(frames.values()):
-            alike = [n for n in payloads if frames[n] == length]
+        frames = {n: reader.frames(n) for n in payloads}
+        for length in {sum(each) for each in frames.values()}:
+            alike = [n for n in payloads if sum(frames[n]) == length]
             shape = (header.streams, header.codebooks, length)
             for n, codes in zip(alike, coding.decode([payloads[n].data for n in alike], shape), strict=True):
                 if codes is None or checksum(codes.numpy()) != payloads[n].codes:
                     told = f"{reader.name}: chunk {n + 1} is whole but gives other codes than were compressed"
                     raise DataError(f"{told}; decompress it on another machine and report this one.")
-                found[n] = codes
+                found[n] = Chunk(codes, frames[n], payloads[n].scales)
         yield from (found.get(n) for n in numbers[first : first + at_once])
-
-
-def _run(
-    chunks: Iterable[tuple[int, Any]], header: Header, codec: Codec, context: int
-) -> Iterator[tuple[int, Wave | None]]:
-    """Numbers and waves of consecutive chunks of codes."""
-    numbers: deque[int] = deque()
-
-    def pieces() -> Iterator[Any]:
-        for number, codes in chunks:
-            numbers.append(number)
-            yield codes.flatten(0, 1).numpy()
-
-    for window, lead, keep in windows(pieces(), header.chunk, context):
-        with torch.inference_mode():
-            wave = codec.decode(torch.from_numpy(window).unflatten(0, (header.streams, -1))).flatten(0, 1).numpy()
-        yield numbers.popleft(), wave[:, lead * header.hop : (lead + keep) * header.hop]
 
 
 def _faded(parts: Iterable[Part], fade: int) -> Iterator[Part]:

@@ -53,7 +53,7 @@ class Encoded(NamedTuple):
     codes: Tensor
     """[B, K, L] int64"""
     scale: Tensor | None = None
-    """[B] loudness, of a codec that normalises"""
+    """[B] loudness, of a codec that normalises; [B, N] of N segments"""
 
 
 class CodecOutput(NamedTuple):

@@ -16,19 +16,29 @@ def spans(config: CodecConfig, length: int) -> list[tuple[int, int]]:
     """Return the first sample of every segment of a clip of `length` samples, and the one after its last."""
     if config.segment_seconds is None:
         return [(0, length)]
-    size = int(config.segment_seconds * config.sample_rate)
-    return [(start, min(start + size, length)) for start in range(0, length, stride(config))]
+    return [(start, min(start + size(config), length)) for start in range(0, length, stride(config))]
+
+
+def size(config: CodecConfig) -> int:
+    """Return the samples of every segment but the last; the config must have segments."""
+    assert config.segment_seconds is not None
+    return int(config.segment_seconds * config.sample_rate)
 
 
 def stride(config: CodecConfig) -> int:
     """Return the samples from the start of one segment to the start of the next; the config must have segments."""
-    assert config.segment_seconds is not None
-    return max(1, int((1 - config.overlap) * int(config.segment_seconds * config.sample_rate)))
+    return max(1, int((1 - config.overlap) * size(config)))
 
 
 def encode(codec: Codec, wave: Tensor, codebooks: int | None = None) -> list[Encoded]:
     """Return the segments of a wave [B, C, T]; a codec without segments makes one of it."""
     return [codec.encode_scaled(wave[..., a:b], codebooks) for a, b in spans(codec.config, wave.shape[-1])]
+
+
+def joined(segments: Iterable[Encoded]) -> Encoded:
+    """Return codes [B, K, L] of segments after one another, and their scales [B, N] if they have any."""
+    codes, scales = zip(*segments, strict=True)
+    return Encoded(torch.cat(codes, -1), torch.stack(scales, -1) if scales[0] is not None else None)
 
 
 def decode(codec: Codec, segments: Iterable[Encoded], length: int | None = None) -> Tensor:

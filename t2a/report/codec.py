@@ -9,14 +9,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from t2a import __version__
 from t2a.data.skips import Skips
-from t2a.errors import ConfigError
 from t2a.evaluate.clips import sample
 from t2a.evaluate.evaluation import Evaluation
 from t2a.evaluate.systems import compared, family
 from t2a.metrics.coders import Wave
 from t2a.metrics.interval import Interval
 from t2a.models.codec import Codec
-from t2a.models.pretrained import locate, read_config
 from t2a.report import figures
 from t2a.report.figures import Picture, Theme, draw, short
 from t2a.report.page import AudioCard, Block, Cards, Facts, Figures, Measure, Note, Page, Plot, Section, Table
@@ -40,13 +38,6 @@ Point = tuple[float, Interval]
 """kbit/s and what is reached there"""
 
 
-def check_codec(model: str) -> None:
-    """Raise `ConfigError` for a model that there is no page about."""
-    kind = read_config(locate(model)).get("model_type")
-    if kind != "codec":
-        raise ConfigError(f"{model} holds a {kind}, a report is made of a codec: leave --report out.")
-
-
 def write_codec_page(path: Path, evaluation: Evaluation, model: str, corpus: str, split: str, seed: int = 0) -> None:
     """Write the page about a codec, whole or not at all; it hears some of the clips again."""
     page = Page(
@@ -55,9 +46,7 @@ def write_codec_page(path: Path, evaluation: Evaluation, model: str, corpus: str
         highlights=_highlights(evaluation),
         sections=[rate_distortion(evaluation), tables(evaluation), sounds(model, corpus, split, seed)],
     )
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(page.html(), encoding="utf-8")
-    temporary.replace(path)
+    page.write(path)
 
 
 def rate_distortion(evaluation: Evaluation) -> Section:

@@ -8,6 +8,7 @@ import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
+from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -208,6 +209,12 @@ class Page:
                 for anchor, section in zip(anchors, self.sections, strict=True)
             ),
         )
+
+    def write(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.write_text(self.html(), encoding="utf-8")
+        temporary.replace(path)
 
 
 def escape(text: str) -> str:

@@ -41,7 +41,7 @@ class EntropyTask:
 
     def __init__(self, config: EntropyTaskConfig):
         self.config = config
-        check_codec(read_config(locate(config.codec)), config.codec, config.model)
+        check_codec(read_config(locate(config.codec)), config.codec, config.model, decodes=False)
 
     def networks(self) -> dict[str, nn.Module]:
         """Make a fresh model."""

@@ -45,10 +45,18 @@ class Task(Protocol):
         ...
 
 
-def check_codec(codec: Mapping[str, Any], where: str, model: Any) -> None:
-    """Refuse a codec (its `config.json`, found at `where`) whose codes a model's config has no room for."""
+def check_codec(codec: Mapping[str, Any], where: str, model: Any, *, decodes: bool = True) -> None:
+    """Refuse a codec (its `config.json`, found at `where`) whose codes a model's config has no room for.
+
+    One that normalises is refused too, unless nothing `decodes` what the model says: it would not say how loud.
+    """
     if codec.get("model_type") != "codec":
         raise ConfigError(f"task.codec: {where} holds a {codec.get('model_type')}, not a codec.")
+    if decodes and codec.get("normalise"):
+        raise ConfigError(
+            f"task.codec: {where} normalises the loudness, and the scale that gives it back is no code that a model "
+            "could foresee; take a codec with `normalise: false`."
+        )
     for name in ("codebooks", "bins"):
         own, found = getattr(model, name), codec["quantizer"][name]
         if own != found:

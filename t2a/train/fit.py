@@ -141,7 +141,7 @@ def cluster(run: Run, quiet: bool = True) -> Iterator[None]:
         slots = max(os.cpu_count() or 1, int(needed) + 1)
         ray.init(
             address="local", num_cpus=slots, include_dashboard=False, log_to_driver=not quiet,
-            logging_level=logging.WARNING,
+            logging_level=logging.WARNING, _system_config=starting(slots),
         )  # fmt: skip
     try:
         have = ray.cluster_resources()
@@ -159,6 +159,14 @@ def cluster(run: Run, quiet: bool = True) -> Iterator[None]:
     finally:
         if ours:
             ray.shutdown()
+
+
+def starting(slots: int) -> dict[str, int]:
+    """Let a process for every slot start at once: Ray's raylet warns on the terminal of four times that many.
+
+    By default it is one a core, and on two cores half a CPU for each reader (`t2a.data.pipeline`) gets there.
+    """
+    return {"worker_maximum_startup_concurrency": slots}
 
 
 def absolute(run: Run) -> Run:

@@ -9,6 +9,7 @@ from t2a import storage
 from t2a.config import Config
 from t2a.data.rows import DataConfig
 from t2a.nn.lora import LoraConfig
+from t2a.tasks.clap import ClapTaskConfig
 from t2a.tasks.codec import CodecTaskConfig
 from t2a.tasks.entropy import EntropyTaskConfig
 from t2a.tasks.lm import LMTaskConfig
@@ -16,8 +17,8 @@ from t2a.train.optim import OptimConfig
 from t2a.train.protocol import EngineConfig
 from t2a.train.track import TrackConfig
 
-TaskConfig = Annotated[CodecTaskConfig | LMTaskConfig | EntropyTaskConfig, Field(discriminator="kind")]
-DATA_OF_TASK = {"codec": ("audio",), "lm": ("codes", "audio"), "entropy": ("codes",)}
+TaskConfig = Annotated[CodecTaskConfig | LMTaskConfig | EntropyTaskConfig | ClapTaskConfig, Field(discriminator="kind")]
+DATA_OF_TASK = {"codec": ("audio",), "lm": ("codes", "audio"), "entropy": ("codes",), "clap": ("audio",)}
 
 
 class CheckpointConfig(Config):

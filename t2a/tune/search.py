@@ -22,7 +22,7 @@ from t2a import storage
 from t2a.config import dump, load
 from t2a.errors import T2AError
 from t2a.train.checkpoint import newest_complete
-from t2a.train.fit import RUN, absolute, cluster
+from t2a.train.fit import RUN, absolute, cluster, starting
 from t2a.train.ready import check_ready
 from t2a.train.run import Run
 from t2a.train.track import RunHandle, end_run, start_run
@@ -89,15 +89,17 @@ def local_ray(plan: Space, widest: Run) -> Iterator[None]:
     before = os.environ.get(DASHBOARD)
     os.environ[DASHBOARD] = f"http://127.0.0.1:{port}"
     try:
+        cpus = max(os.cpu_count() or 1, math.ceil(slots(widest)) + 1)
         ray.init(
             address="local",
-            num_cpus=max(os.cpu_count() or 1, math.ceil(slots(widest)) + 1),
+            num_cpus=cpus,
             include_dashboard=True,
             dashboard_host="127.0.0.1",
             dashboard_port=port,
             log_to_driver=False,
             logging_level=logging.WARNING,
             _temp_dir=folder,
+            _system_config=starting(cpus),
         )
         yield
     finally:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from t2a.audio.io import encode_flac
 from t2a.data.shards import write_shards
@@ -13,8 +14,10 @@ from t2a.evaluate.clips import draw
 from t2a.evaluate.lm import unigram
 from t2a.evaluate.systems import compared, depths
 from t2a.metrics import quality
-from t2a.models.codec import Codec
+from t2a.models import segments
+from t2a.models.codec import Codec, CodecConfig
 from t2a.models.lm import LM
+from t2a.nn.quantize import QuantizerConfig
 from t2a.tasks.lm import LMTaskConfig
 from tests.train.small import RATE, audio_corpus, codes_corpus, lm_run, untrained_codec
 
@@ -96,6 +99,26 @@ def test_listeners_judge_what_they_can_and_what_is_left_out_is_counted(codec, tm
     assert not [name for name in found.figures if name.startswith("pesq")]
 
 
+def test_a_codec_of_segments_is_measured_in_them(tmp_path):
+    torch.manual_seed(0)
+    shape = {"filters": 2, "ratios": (4, 2), "dimension": 4, "norm": "time_group", "normalise": True, "overlap": 0.01}
+    quantizer = QuantizerConfig(codebooks=2, bins=16)
+    model = Codec(CodecConfig(sample_rate=RATE, **shape, segment_seconds=0.1, quantizer=quantizer)).eval()
+    wave = 0.3 * np.random.default_rng(0).standard_normal((1, RATE)).astype(np.float32)
+    coded = compared(model, entropy=lambda codes: 2.0 * codes.numel())["codec"](wave)
+    with torch.inference_mode():
+        parts = segments.encode(model, torch.from_numpy(wave)[None])
+        assert np.allclose(coded.wave, segments.decode(model, parts, RATE)[0].numpy(), atol=1e-6)
+    codes = sum(part.codes.numel() for part in parts)
+    assert len(parts) == 11
+    assert (coded.bits, coded.bits_coded) == (4 * codes + 32 * 11, 2 * codes + 32 * 11)
+    model.save_pretrained(tmp_path / "codec")
+    corpus = audio_corpus(str(tmp_path / "corpus"))
+    found = evaluate(str(tmp_path / "codec"), corpus, split="valid", rows=2, listened=0)
+    assert found.figures["si_snr/codec"].count == 2
+    assert found.conditions["speed"]["decode"] > 0
+
+
 def test_entropy_coded_bits_have_a_rate_of_their_own(codec, tmp_path):
     systems = compared(Codec.from_pretrained(codec), entropy=lambda codes: 3.0 * codes.numel())
     coded = systems["codec"](np.random.default_rng(0).standard_normal((1, RATE)).astype(np.float32))
@@ -123,8 +146,6 @@ def test_a_language_model_is_measured_against_the_frequencies_of_its_codes(codec
 
 
 def test_unigram_cost_is_the_entropy_of_the_codes():
-    import torch
-
     codes = torch.tensor([[[0, 0, 1, 1]], [[0, 0, 0, 9]]])
     batch = {"codes": codes, "length": torch.tensor([4, 3]), "weight": torch.ones(2)}
     shares = np.array([5 / 7, 2 / 7])

@@ -9,6 +9,7 @@ from t2a.data.schema import unpack_codes
 from t2a.data.shards import read_rows, write_shards
 from t2a.errors import ConfigError, DataError
 from t2a.generate.codes import CodeEncoder, precompute_codes
+from t2a.models import segments
 from t2a.models.codec import Codec, CodecConfig
 from t2a.models.lm import LM, LMConfig
 from t2a.nn.quantize import QuantizerConfig
@@ -65,14 +66,31 @@ def test_rows_keep_what_they_are_and_their_codes_are_the_codec_s(codec, tmp_path
         assert codes.shape == (3, -(-round(source["seconds"] * RATE) // 8))
         wave, _ = decode(source["audio"]["bytes"])
         np.testing.assert_array_equal(codes, model.encode(torch.from_numpy(wave)[None])[0].numpy())
-    assert "audio" not in made[0]
+    assert not {"audio", "scales"} & set(made[0])
 
 
 def test_codes_do_not_depend_on_what_is_encoded_beside(codec):
     encoder, random = CodeEncoder(str(codec)), np.random.default_rng(0)
     waves = [random.standard_normal((1, length)).astype(np.float32) for length in (400, 397, 1600, 33, 400)]
     for together, wave in zip(encoder(waves), waves, strict=True):
-        np.testing.assert_array_equal(together, encoder([wave])[0])
+        np.testing.assert_array_equal(together.codes, encoder([wave])[0].codes)
+
+
+def test_codes_of_segments_follow_one_another_and_their_scales_lie_beside(tmp_path):
+    torch.manual_seed(0)
+    shape = {"filters": 2, "ratios": (4, 2), "dimension": 4, "channels": 2, "norm": "time_group"}
+    shape |= {"normalise": True, "segment_seconds": 0.1, "overlap": 0.01}
+    model = Codec(CodecConfig(sample_rate=RATE, **shape, quantizer=QuantizerConfig(codebooks=3, bins=32)))
+    model.save_pretrained(tmp_path / "codec")
+    rows = [a_row(i, seconds) for i, seconds in enumerate([0.35, 0.05, 0.35])]
+    precompute_codes(corpus(tmp_path / "audio", rows), str(tmp_path / "codes"), str(tmp_path / "codec"))
+    for row, source in zip(read_rows(str(tmp_path / "codes"), "train"), rows, strict=True):
+        wave = torch.from_numpy(decode(source["audio"]["bytes"])[0]).expand(2, -1)
+        with torch.inference_mode():
+            parts = segments.encode(model, wave[None])
+        expected = torch.cat([part.codes[0] for part in parts], -1).numpy()
+        np.testing.assert_array_equal(unpack_codes(row["codes"]), expected)
+        np.testing.assert_allclose(row["scales"], [float(part.scale) for part in parts], rtol=1e-6)
 
 
 def test_other_rates_are_resampled(codec, tmp_path):

@@ -1,13 +1,15 @@
 import io
 import json
+import struct
+import zlib
 
 import numpy as np
 import pytest
 
 from t2a.errors import DataError
-from t2a.generate.container import OVERHEAD, Header, Identity, Payload, Reader, Writer, checksum
+from t2a.generate.container import OVERHEAD, Header, Identity, Payload, Reader, Segments, Writer, checksum
 
-SAMPLES, SPANS = 95, [(0, 4), (4, 8), (8, 10)]
+SAMPLES, SPANS, FRAMES = 95, [(0, 40), (40, 80), (80, 95)], [4, 4, 2]
 
 
 def header(**changes) -> Header:
@@ -17,7 +19,7 @@ def header(**changes) -> Header:
 
 def chunks() -> list[tuple[bytes, np.ndarray]]:
     draw = np.random.default_rng(0)
-    return [(draw.bytes(5 * (b - a)), draw.integers(0, 1000, (2, 3, b - a))) for a, b in SPANS]
+    return [(draw.bytes(5 * frames), draw.integers(0, 1000, (2, 3, frames))) for frames in FRAMES]
 
 
 def file() -> bytes:
@@ -41,6 +43,7 @@ def test_what_is_written_is_read_in_any_order():
     reader = Reader(io.BytesIO(file()), "x")
     assert (reader.header, reader.samples, reader.spans) == (header(), SAMPLES, SPANS)
     assert [reader.read(i) for i in (2, 0, 1)] == [EXPECTED[i] for i in (2, 0, 1)]
+    assert [reader.frames(i) for i in range(3)] == [[frames] for frames in FRAMES]
     assert [reader.seconds(i) for i in range(3)] == [(0.0, 0.4), (0.4, 0.8), (0.8, 0.95)]
 
 
@@ -107,7 +110,7 @@ def test_what_lies_between_start_and_end_must_be_all():
         (b"", "not a file that `t2a compress` wrote"),
         (b"RIFF" + bytes(100), "not a file that `t2a compress` wrote"),
         (b"T2AC\x09" + bytes(100), "format 9"),
-        (b"T2AC\x01" + bytes(100), "format 1.*reads format 2"),
+        (b"T2AC\x01" + bytes(100), "format 1.*reads formats 2 and 3"),
         (b"T2AC\x02\xff\xff\xff\xff" + bytes(100), "header is damaged"),
         (file() + b"!", "goes on after its last chunk"),
         (file()[:-30], r"cut off, or overwritten, from about 1 s on"),
@@ -116,6 +119,79 @@ def test_what_lies_between_start_and_end_must_be_all():
 def test_the_error_says_what_is_wrong(data, message):
     with pytest.raises(DataError, match=message):
         read(data)
+
+
+def version_2(data: bytes) -> bytes:
+    """The same file as the version before wrote it: its header has no word of segments."""
+    size, samples = struct.unpack_from("<IQ", data, 5)
+    values = json.loads(data[17 : 17 + size])
+    assert values.pop("segments") is None
+    text = json.dumps(values).encode()
+    body = struct.pack("<IQ", len(text), samples) + text
+    return b"T2AC\x02" + body + struct.pack("<I", zlib.crc32(body)) + data[17 + size + 4 :]
+
+
+def test_files_of_the_version_before_are_read():
+    assert read(version_2(file())) == EXPECTED
+    reader = Reader(io.BytesIO(version_2(file())), "x")
+    assert (reader.header, reader.spans) == (header(), SPANS)
+
+
+SEGMENTS = Segments(size=35, stride=30, scaled=True)  # 4 frames of 10 samples, two of them a chunk
+SCALES = [np.float32([[0.1, 0.2], [0.3, 0.4]]), np.float32([[0.5, 0.6], [0.7, 0.8]])]
+
+
+def segmented(scales: list[np.ndarray] = SCALES, samples: int = SAMPLES, **changes) -> bytes:
+    written = io.BytesIO()
+    writer = Writer(written, header(chunk=8, segments=SEGMENTS, **changes))
+    for place, scale in enumerate(scales):
+        writer.add(b"codes of %d" % place, np.full((2, 3, 8), place), scale)
+    writer.finish(samples)
+    return written.getvalue()
+
+
+def test_a_chunk_has_whole_segments_and_the_scale_of_each():
+    reader = Reader(io.BytesIO(segmented()), "x")
+    assert reader.spans == [(0, 60), (60, 95)]
+    assert [reader.frames(i) for i in range(2)] == [[4, 4], [4, 1]]
+    for place, expected in enumerate(SCALES):
+        payload = reader.read(place)
+        assert (payload.data, payload.codes) == (b"codes of %d" % place, checksum(np.full((2, 3, 8), place)))
+        np.testing.assert_array_equal(payload.scales, expected)
+
+
+@pytest.mark.parametrize(
+    ("samples", "frames"), [(1, [[1]]), (30, [[3]]), (31, [[4, 1]]), (60, [[4, 3]]), (61, [[4, 4], [1]])]
+)
+def test_segments_follow_the_length_of_the_clip(samples, frames):
+    scales = [np.ones((2, len(each)), np.float32) for each in frames]
+    reader = Reader(io.BytesIO(segmented(scales, samples)), "x")
+    assert [reader.frames(i) for i in range(len(reader.spans))] == frames
+    assert all(reader.read(i).scales.shape == (2, len(each)) for i, each in enumerate(frames))
+
+
+def test_a_flipped_bit_of_a_scale_costs_its_chunk_alone():
+    data = segmented()
+    start = data.index(SCALES[1].tobytes())
+    for place in range(start, start + 16):
+        damaged = bytearray(data)
+        damaged[place] ^= 1
+        first, second = read(bytes(damaged))
+        assert first is not None
+        assert second is None
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, np.nan, np.inf])
+def test_a_scale_that_is_no_loudness_costs_its_chunk(scale):
+    bad = SCALES[0].copy()
+    bad[1, 1] = scale
+    first, second = read(segmented([bad, SCALES[1]]))
+    assert first is None
+    assert second is not None
+
+
+def test_a_chunk_too_short_for_its_scales_is_damaged():
+    assert read(segmented([np.float32([[1]]), SCALES[1]], streams=9))[0] is None
 
 
 def test_a_length_that_no_file_holds_costs_no_memory():

@@ -2,8 +2,13 @@ import numpy as np
 import pytest
 
 from t2a.conditions.clap import Clap
+from t2a.conditions.text import MiniLMConfig, TextFile
 from t2a.errors import ConfigError
-from t2a.generate.ranking import best_of, tries
+from t2a.generate.judge import Judge
+from t2a.generate.ranking import best_of, judge_of, tries
+from t2a.generate.states import together
+from t2a.models.clap import Clap as Model
+from t2a.models.clap import ClapConfig
 from tests.conditions import peers
 
 RATE = 8000
@@ -87,3 +92,17 @@ def test_what_cannot_be_ranked_is_refused_before_any_work(judge):
     with pytest.raises(ConfigError, match="prompt is empty"):
         best_of(generator, judge, ["bell", " "], 0.5, seeds=[1, 2], count=2)
     assert not generator.batches
+
+
+def test_a_trained_clap_and_one_of_transformers_may_judge(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert isinstance(judge_of(str(peers.clap(tmp_path / "theirs"))), Clap)
+    Model(ClapConfig()).save_pretrained(tmp_path / "ours")
+    TextFile(text=MiniLMConfig()).write(tmp_path / "ours")
+    ours = judge_of(str(tmp_path / "ours"))
+    assert isinstance(ours, Judge)
+    clips = Singer().generate(["bell", "rain"], 1.0, seeds=[1, 2])
+    scores = ours.scores(["bell", "rain"], together(clips, RATE))
+    np.testing.assert_allclose(scores, np.diag(ours.similarity(clips, RATE, ["bell", "rain"])), atol=1e-5)
+    with pytest.raises(ConfigError, match="Cannot load the encoder no-such/clap"):
+        judge_of("no-such/clap")

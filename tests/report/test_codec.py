@@ -2,15 +2,13 @@
 
 import io
 
-import pytest
 from PIL import Image
 
-from t2a.errors import ConfigError
 from t2a.evaluate.codec import evaluate_codec
 from t2a.evaluate.evaluation import Evaluation
 from t2a.metrics.interval import Interval
 from t2a.report import codec as codec_page
-from t2a.report.codec import CODED, check_codec, families, rate_curves, write_codec_page
+from t2a.report.codec import CODED, families, rate_curves, write_codec_page
 from tests.report.test_page import parsed
 from tests.train.small import audio_corpus, untrained_codec
 
@@ -59,10 +57,3 @@ def test_the_page_holds_curves_figures_and_players(tmp_path, monkeypatch):
     assert sum(text.startswith("a tone of") for text in tree.texts) == 2
     assert not [text for text in tree.texts if "ViSQOL," in text]  # nobody listened: no empty curve
     assert not list(tmp_path.glob(".*"))
-
-
-def test_a_model_that_is_no_codec_has_no_page(tmp_path):
-    (tmp_path / "config.json").write_text('{"model_type": "lm"}')
-    (tmp_path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(ConfigError, match="leave --report out"):
-        check_codec(str(tmp_path))

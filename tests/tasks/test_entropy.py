@@ -115,6 +115,12 @@ def test_a_codec_that_does_not_fit_is_refused_before_any_work(codec, changes, to
         make(codec, **changes)
 
 
+def test_a_codec_that_normalises_has_codes_like_any_other(codec, tmp_path):
+    normalising = Codec(Codec.from_pretrained(codec).config.model_copy(update={"normalise": True}))
+    normalising.save_pretrained(tmp_path / "codec")
+    make(tmp_path / "codec")
+
+
 def test_a_model_that_cannot_be_made_exact_is_told(codec, tmp_path):
     task = make(codec)
     weights = task.networks()["entropy"].state_dict()

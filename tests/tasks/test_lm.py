@@ -214,3 +214,9 @@ def test_the_exported_folder_is_all_that_generation_needs(task, codec, tmp_path,
     assert (tmp_path / "model" / "codec" / "model.safetensors").read_bytes() == (
         codec / "model.safetensors"
     ).read_bytes()
+
+
+def test_a_codec_whose_codes_do_not_tell_the_loudness_is_refused(codec, tmp_path):
+    Codec(Codec.from_pretrained(codec).config.model_copy(update={"normalise": True})).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=r"normalises the loudness.*`normalise: false`"):
+        make(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from re import Pattern
 from typing import Any, Literal, NamedTuple
@@ -53,6 +54,15 @@ class Archive(Config):
     glob: str
 
 
+class Transcripts(Config):
+    """Where it is written what is said in a package's sounds: a text file of another package."""
+
+    package: str
+    glob: str
+    line: Pattern[str]
+    """a sound's name, and what is said"""
+
+
 class Package(Config):
     """A Debian package and what to take out of it."""
 
@@ -63,6 +73,7 @@ class Package(Config):
     skip: Pattern[str] | None = None
     label: Pattern[str] | None = None
     label_licence: Pattern[str] | None = None
+    transcripts: Transcripts | None = None
     sections: tuple[Section, ...]
 
 
@@ -88,8 +99,13 @@ def load_rules(name: str) -> Rules:
     return validate(Rules, yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
 
 
-def describe(package: Package, tables: Tables, origin: str) -> Described | None:
-    """Find the captions of the sound `origin` (a path in the package); None when no rule takes it."""
+def describe(
+    package: Package, tables: Tables, origin: str, transcripts: Mapping[str, str] | None = None
+) -> Described | None:
+    """Find the captions of the sound `origin` (a path in the package); None when no rule takes it.
+
+    Of a package with `transcripts` (name -> what is said) only those are taken whose words, {said}, are among them.
+    """
     path = f"/{origin}"
     section = next((s for s in package.sections if s.where.search(path)), None)
     if section is None or (package.skip and package.skip.search(path)):
@@ -98,6 +114,10 @@ def describe(package: Package, tables: Tables, origin: str) -> Described | None:
     for rule in section.rules:
         if found := rule.match.search(key):
             words = {str(i): (group or "").lower() for i, group in enumerate(found.groups())}
+            if transcripts is not None:
+                if found[1] not in transcripts:
+                    return None
+                words["said"] = transcripts[found[1]]
             for name, choices in section.words.items():
                 words[name] = next((word for expression, word in choices if expression.search(path)), "")
             captions = [fill(caption, words | rule.words, tables) for caption in rule.captions]

@@ -1,5 +1,6 @@
 """With a package built on the spot and stand-ins for apt's tools, which would need the network."""
 
+import gzip
 import hashlib
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from rich.progress import Progress
 
 from t2a.audio.io import encode_flac, encode_wav
 from t2a.data.corpora import debian
-from t2a.data.corpora.packages import available, fetch
+from t2a.data.corpora.packages import available, fetch, unpack
 from t2a.data.corpora.rules import load_rules
 from t2a.data.prepare import prepare
 from t2a.data.shards import read_rows
@@ -177,3 +178,40 @@ def test_a_machine_without_apt_is_pointed_to_the_synthetic_corpus(tmp_path, monk
     with pytest.raises(DataError, match=r"no apt here.*t2a prepare synthetic"):
         prepare("debian-sounds", str(tmp_path / "out"), progress=False)
     assert not (tmp_path / "out").exists()
+
+
+SPOKEN, TEXT = "asterisk-core-sounds-en-wav", "asterisk-core-sounds-en"
+
+
+@pytest.fixture
+def prompts(apt):
+    """The spoken package, and a way to write the text of the other."""
+    folder = "usr/share/asterisk/sounds/en_US_f_Allison"
+    spoken = {f"{folder}/{name}.wav": encode_wav(sound(1), 8000) for name in ("agent-user", "vm/next", "beep", "other")}
+    deb = build(apt / "debs", SPOKEN, spoken)
+
+    def written(text: str) -> None:
+        beside = {f"usr/share/doc/{TEXT}/core-sounds-en.txt.gz": gzip.compress(text.encode())}
+        show(apt, [deb, build(apt / "debs", TEXT, beside)])
+
+    return written
+
+
+def spoken_of(folder):
+    [package] = [each for each in load_rules("debian_sounds").packages if each.name == SPOKEN]
+    for found in available([SPOKEN, TEXT]):
+        unpack(fetch(found, SILENT), folder)
+    return {sound.captions[0] for sound in debian.sounds_of(package, {}, folder)}
+
+
+def test_the_words_of_recorded_speech_are_its_captions(prompts, tmp_path):
+    prompts("; Sounds\n\nagent-user: Agent login.  Please wait.\nvm/next: press 6 for the next\nbeep: [a beep]\n")
+    says = "A woman says on the telephone:"
+    expected = {f'{says} "Agent login.  Please wait".', f'{says} "press 6 for the next".'}
+    assert spoken_of(tmp_path / "x") == expected
+
+
+def test_a_text_without_words_is_told(prompts, tmp_path):
+    prompts("nothing of that kind\n")
+    with pytest.raises(DataError, match=f"{TEXT} has no words for {SPOKEN}.*rules need an update"):
+        spoken_of(tmp_path / "x")

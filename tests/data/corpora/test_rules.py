@@ -82,13 +82,21 @@ def test_a_wrong_rule_is_told_with_its_place(tmp_path, monkeypatch):
         load_rules("mine")
 
 
+def test_what_is_said_is_taken_from_the_transcripts_and_nothing_else_is_taken():
+    transcripts = {"package": "q", "glob": "*.txt", "line": "(.*): (.*)"}
+    one = package(transcripts=transcripts, sections=[{"rules": [[r"/(\w+)\.wav", "speech", ['A man says "{said}".']]]}])
+    said = {"hello": "Hello there"}
+    assert describe(one, {}, "usr/hello.wav", said) == (['A man says "Hello there".'], "speech", "MIT")
+    assert describe(one, {}, "usr/beep.wav", said) is None
+
+
 @pytest.fixture(scope="module")
 def debian():
     return load_rules("debian_sounds")
 
 
 def test_debians_rules_are_well_formed(debian):
-    assert len(debian.packages) == 19
+    assert len(debian.packages) == 20
     assert sum(package.tier == "core" for package in debian.packages) == 15
     names = [package.name for package in debian.packages]
     assert len(set(names)) == len(names)
@@ -103,6 +111,7 @@ def test_every_caption_of_debians_rules_is_a_sentence(debian):
             choices = {name: ["", *(word for _, word in words)] for name, words in section.words.items()}
             for rule in section.rules:
                 groups = {str(i): "ice" for i in range(rule.match.groups)}
+                groups |= {"said": "Ice"} if package.transcripts else {}
                 for turn in range(max([1, *map(len, choices.values())])):
                     words = groups | {name: c[turn % len(c)] for name, c in choices.items()} | rule.words
                     for caption in rule.captions:

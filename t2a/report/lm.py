@@ -1,0 +1,60 @@
+"""The page of a language model: what its captions are worth, and how what it makes sounds."""
+
+from itertools import groupby
+from pathlib import Path
+
+from t2a import __version__
+from t2a.evaluate.evaluation import Evaluation
+from t2a.evaluate.steering import Made, Steering
+from t2a.report import figures
+from t2a.report.page import AudioCard, Cards, Figures, Measure, Note, Page, Section
+
+BETTER = {"nats": "lower", "rank": "higher", "r@1": "higher", "r@5": "higher"}
+
+
+def write_lm_page(path: Path, evaluation: Evaluation, steering: Steering, model: str, corpus: str, split: str) -> None:
+    """Write the page, whole or not at all."""
+    page = Page(
+        title="What the language model hears in a caption",
+        lead=f"t2a {__version__}: {model} on {corpus} ({split}). Every figure was measured in this run.",
+        sections=[prediction(evaluation), steered(steering), sounds(steering)],
+    )
+    page.write(path)
+
+
+def prediction(evaluation: Evaluation) -> Section:
+    """Nats a code with the right caption, with another, without any."""
+    intro = "Cross-entropy of held-out codes, means over clips with 95 % intervals; gains are taken within each clip."
+    return Section("Prediction", [_figures(evaluation)], intro)
+
+
+def steered(steering: Steering) -> Section:
+    """How a judge ranks the captions of what was generated."""
+    conditions = steering.evaluation.conditions
+    intro = (
+        f"The judge {conditions['judge']} hears each of {conditions['clips']} clips and ranks all their captions; rank "
+        "is the share of the wrong ones that it finds less fitting than the right one, 0.5 by chance."
+    )
+    return Section("Steering", [_figures(steering.evaluation)], intro)
+
+
+def sounds(steering: Steering) -> Section:
+    """Every clip, one row a caption."""
+    by_caption = sorted(steering.clips, key=lambda made: made.caption)  # stable: systems keep their order
+    groups = [
+        Cards([_card(made, steering.rate) for made in row], title=caption)
+        for caption, row in groupby(by_caption, key=lambda made: made.caption)
+    ]
+    note = Note("Captions are drawn with a seed, and every clip that was judged is here; none was chosen by ear.")
+    return Section("Sounds", [note, *groups])
+
+
+def _card(made: Made, rate: int) -> AudioCard:
+    picture = figures.mel(made.wave, rate, width=260, height=120)
+    return AudioCard(made.system, made.wave, rate, picture, f"rank {made.rank:.2f}", encoding="ogg")
+
+
+def _figures(evaluation: Evaluation) -> Figures:
+    rows = evaluation.by_system()
+    values = {system: {m: Measure(*figure) for m, figure in row.items()} for system, row in rows.items()}
+    return Figures(values, better=BETTER)

@@ -1,0 +1,100 @@
+"""Train CLAP: bring a sound and its caption together, apart from those of the other rows."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from t2a.conditions.text import MiniLMConfig, TextEncoder, TextEncoderConfig, TextFile
+from t2a.config import Config
+from t2a.errors import ConfigError
+from t2a.losses.contrastive import contrastive
+from t2a.models.clap import Clap, ClapConfig
+from t2a.nn.condition import Condition
+from t2a.tasks.task import Network
+
+
+class ClapTaskConfig(Config):
+    """The two towers and the frozen text encoder below one of them."""
+
+    kind: Literal["clap"] = "clap"
+    model: ClapConfig = ClapConfig()
+    text: TextEncoderConfig = MiniLMConfig()
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Names of the task's networks."""
+        return ("clap",)
+
+    def build(self) -> "ClapTask":
+        """Return the task."""
+        return ClapTask(self)
+
+
+class ClapTask:
+    """One network, "clap"; batches of audio with captions."""
+
+    def __init__(self, config: ClapTaskConfig) -> None:
+        self.config = config
+
+    @cached_property
+    def text(self) -> TextEncoder:
+        """The text encoder, loaded on first use."""
+        encoder = TextEncoder(self.config.text)
+        if encoder.width != self.config.model.text_width:
+            raise ConfigError(
+                f"task.model.text_width is {self.config.model.text_width}, but the text encoder "
+                f"{self.config.text.kind} gives states of width {encoder.width}: set it to {encoder.width}."
+            )
+        return encoder
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Make a fresh model."""
+        return {"clap": Clap(self.config.model)}
+
+    def losses(
+        self, nets: Mapping[str, Network], batch: Mapping[str, Any], step: int
+    ) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
+        """Yield the contrastive loss over the rows of all processes."""
+        audio, text, scale = nets["clap"](batch["audio"], batch["length"], self._states(batch))
+        loss = contrastive(audio, text, scale, labels(batch["captions"]).to(audio.device))
+        yield "clap", loss, {"loss/contrastive": loss.detach(), "clap/scale": scale.detach()}
+
+    @torch.no_grad()
+    def evaluate(self, nets: Mapping[str, Network], batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Tell for each row whether its caption is the nearest of the batch, and how near it is beside the others."""
+        audio, text, _ = nets["clap"](batch["audio"], batch["length"], self._states(batch))
+        similarity, same = audio @ text.T, _same(batch["captions"]).to(audio.device)
+        others = (similarity * ~same).sum(1) / (~same).sum(1).clamp(min=1)
+        nearest = same.gather(1, similarity.argmax(1, keepdim=True))[:, 0]
+        return {"r@1": nearest.float(), "margin": similarity.diagonal() - others}
+
+    def samples(self, nets: Mapping[str, Network], batch: Mapping[str, Any]) -> dict[str, tuple[Tensor, int]]:
+        """Nothing: this model makes no sound."""
+        return {}
+
+    def export(self, weights: Mapping[str, Mapping[str, Tensor]], folder: Path) -> None:
+        """Write the model and the config of its text encoder."""
+        with torch.random.fork_rng(devices=[]):  # the start weights are overwritten: draw nothing for them
+            model = Clap(self.config.model)
+        model.load_state_dict(weights["clap"])
+        model.save_pretrained(folder)
+        TextFile(text=self.config.text).write(folder)
+
+    def _states(self, batch: Mapping[str, Any]) -> Condition:
+        return self.text.to(batch["audio"].device)(batch["captions"])
+
+
+def labels(captions: Sequence[str]) -> Tensor:
+    """Number captions int64 [B] so that equal ones have equal numbers, on every process."""
+    digests = (hashlib.sha256(caption.strip().lower().encode()).digest() for caption in captions)
+    return torch.tensor([int.from_bytes(digest[:8], "big", signed=True) for digest in digests])
+
+
+def _same(captions: Sequence[str]) -> Tensor:
+    numbers = labels(captions)
+    return numbers[:, None] == numbers[None]

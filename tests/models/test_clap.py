@@ -1,0 +1,65 @@
+import pytest
+import torch
+from pydantic import ValidationError
+
+from t2a.audio.spectral import MelSpec
+from t2a.models.clap import MAX_SCALE, Clap, ClapConfig
+from t2a.nn.condition import Condition
+
+MEL = MelSpec(n_fft=256, hop=64, n_mels=16, log="ln")
+
+
+def clap(**changes) -> Clap:
+    torch.manual_seed(0)
+    model = Clap(ClapConfig(mel=MEL, widths=(8, 16), blocks=1, text_width=12, dimension=6, **changes)).eval()
+    for parameter in model.parameters():  # blocks begin as the identity: give them something to do
+        if parameter.ndim == 4:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+def test_embeddings_lie_on_the_unit_sphere():
+    audio, text, scale = clap()(
+        torch.randn(3, 1, 2000),
+        torch.full((3,), 2000),
+        Condition(torch.randn(3, 4, 12), torch.ones(3, 4, dtype=torch.bool)),
+    )
+    assert audio.shape == text.shape == (3, 6)
+    torch.testing.assert_close(audio.norm(dim=1), torch.ones(3))
+    torch.testing.assert_close(text.norm(dim=1), torch.ones(3))
+    assert scale.item() == pytest.approx(1 / 0.07)
+
+
+@pytest.mark.parametrize("length", [1, 100, 1999, 2048])
+def test_a_sound_is_heard_alike_alone_and_filled_up_beside_a_longer_one(length):
+    model, wave = clap(), 0.3 * torch.randn(1, 1, length)
+    filled = torch.zeros(2, 1, 5000)
+    filled[:1, :, :length], filled[1] = wave, torch.randn(1, 5000)
+    alone = model.audio(wave, torch.tensor([length]))
+    torch.testing.assert_close(model.audio(filled, torch.tensor([length, 5000]))[:1], alone, atol=1e-6, rtol=1e-5)
+    assert not torch.allclose(model.audio(filled, torch.tensor([5000, 5000]))[:1], alone, atol=1e-3)
+
+
+def test_padding_of_a_caption_changes_nothing():
+    model, tokens = clap(), torch.randn(2, 5, 12)
+    mask = torch.tensor([[True, True, False, False, False], [True] * 5])
+    alone = model.text(Condition(tokens[:1, :2], mask[:1, :2]))
+    torch.testing.assert_close(model.text(Condition(tokens, mask))[:1], alone)
+
+
+def test_the_scale_is_bounded():
+    model = clap()
+    model.log_scale.data.fill_(20.0)
+    assert model.scale.item() == MAX_SCALE
+
+
+def test_it_comes_back_from_its_folder(tmp_path):
+    model, wave = clap(), torch.randn(1, 1, 3000)
+    model.save_pretrained(tmp_path)
+    again = Clap.from_pretrained(tmp_path)
+    assert torch.equal(again.audio(wave, torch.tensor([3000])), model.audio(wave, torch.tensor([3000])))
+
+
+def test_bands_that_do_not_divide_are_refused():
+    with pytest.raises(ValidationError, match="multiple of 16"):
+        ClapConfig(mel=MelSpec(n_mels=40))

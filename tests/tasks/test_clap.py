@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from t2a.conditions.text import TextFile
+from t2a.config import validate
+from t2a.errors import ConfigError
+from t2a.models.clap import Clap
+from t2a.tasks.clap import ClapTask, ClapTaskConfig, labels
+
+MEL = {"n_fft": 256, "hop": 128, "n_mels": 16, "log": "ln"}
+MODEL = {"mel": MEL, "widths": [8, 16], "blocks": 1, "dimension": 16, "dropout": 0.0}
+WORDS = ["a low hum", "a high whistle", "A low hum ", "a hiss"]
+
+
+def make(**changes) -> ClapTask:
+    return validate(ClapTaskConfig, {"kind": "clap", "model": MODEL | changes}, "recipe").build()
+
+
+def a_batch(seed: int) -> dict:
+    """A low tone, a high one, a low one again, and noise, each at a phase of its own."""
+    draw = torch.Generator().manual_seed(seed)
+    t = torch.arange(4000) / 16000
+    tones = [torch.sin(2 * torch.pi * (f * t + torch.rand((), generator=draw))) for f in (200, 3000, 220)]
+    wave = 0.5 * torch.stack([*tones, 0.3 * torch.randn(4000, generator=draw)])[:, None]
+    return {"audio": wave, "length": torch.full((4,), 4000), "captions": WORDS, "ids": list("abcd")}
+
+
+def test_it_learns_which_caption_belongs_to_which_sound_and_exports(tmp_path):
+    torch.manual_seed(0)
+    task = make()
+    nets = task.networks()
+    optimizer = torch.optim.AdamW(nets["clap"].parameters(), lr=3e-3)
+    before = task.evaluate(nets, a_batch(100))
+    for step in range(60):
+        [(name, loss, logs)] = task.losses(nets, a_batch(step), step)
+        assert name == "clap"
+        assert set(logs) == {"loss/contrastive", "clap/scale"}
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    after = task.evaluate(nets, a_batch(100))
+    assert after["r@1"].tolist() == [1, 1, 1, 1]
+    assert after["margin"].mean() > before["margin"].mean() + 0.3
+    task.export({"clap": nets["clap"].state_dict()}, tmp_path)
+    again, batch = Clap.from_pretrained(tmp_path), a_batch(100)
+    expected = nets["clap"].audio(batch["audio"], batch["length"])
+    torch.testing.assert_close(again.audio(batch["audio"], batch["length"]), expected)
+    assert TextFile.read(tmp_path).text.kind == "minilm"
+
+
+def test_captions_that_differ_in_case_and_edges_are_one():
+    numbers = labels(WORDS)
+    assert numbers[0] == numbers[2]
+    assert len(set(numbers.tolist())) == 3
+
+
+def test_a_text_encoder_of_another_width_is_told():
+    task = make(text_width=100)
+    with pytest.raises(ConfigError, match=r"text_width is 100.*384"):
+        task.text  # noqa: B018
