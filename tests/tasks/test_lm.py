@@ -87,7 +87,7 @@ def test_an_untrained_model_pays_about_the_log_of_the_bins_and_logs_every_codebo
 def test_sound_is_trained_on_as_its_precomputed_codes_would_be(task, codec):
     """Lengths of whole and of begun frames (a frame is 8 samples), alone and shared."""
     waves = [0.3 * torch.randn(1, samples) for samples in (96, 50, 96, 8, 1)]
-    codes = [torch.from_numpy(found) for found in CodeEncoder(codec)([wave.numpy() for wave in waves])]
+    codes = [torch.from_numpy(found.codes) for found in CodeEncoder(codec)([wave.numpy() for wave in waves])]
     rest = {"captions": ["a", "b", "c", "d", "e"], "ids": ["x"] * 5}
     audio = {"audio": torch.zeros(5, 1, 96), "length": torch.tensor([wave.shape[1] for wave in waves]), **rest}
     coded = {"codes": torch.zeros(5, 2, 12).long(), "length": torch.tensor([c.shape[1] for c in codes]), **rest}
