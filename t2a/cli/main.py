@@ -6,7 +6,7 @@ Heavy libraries are imported inside the verbs, so that `--help` answers at once.
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -110,17 +110,23 @@ def generate(
     top_k: Annotated[int, typer.Option(help="0 is off.", min=0)] = 250,
     top_p: Annotated[float, typer.Option(help="0 is off.", min=0, max=1)] = 0.0,
     melody: Annotated[Path | None, typer.Option(help="An audio file whose tune to follow: a mix or a stem.")] = None,
+    beginning: Annotated[
+        Path | None, typer.Option("--continue", help="An audio file to go on from; --seconds count it too.")
+    ] = None,
+    precision: Annotated[
+        Literal["float32", "bfloat16", "int8"], typer.Option(help="Of the weights; less is quicker.")
+    ] = "float32",
     out: Annotated[Path, typer.Option(help="The file; of several clips the number is appended.")] = Path("clip.wav"),
 ) -> None:
-    """Generate audio for PROMPT."""
+    """Generate audio for PROMPT, which may be "" with --continue."""
     from t2a.audio.io import decode, write
     from t2a.generate import load
 
-    if not prompt.strip():
+    if not prompt.strip() and beginning is None:
         raise ConfigError("the prompt is empty: say what you want to hear")
     check_output_folder(out)
-    tune = decode(melody) if melody else None
-    generator = load(model)
+    tune, start = (decode(path) if path else None for path in (melody, beginning))
+    generator = load(model, precision=precision)
     with progress_bar() as bar:
         task = bar.add_task("generating", total=None)
         clips = generator.generate(
@@ -132,6 +138,7 @@ def generate(
             top_k=top_k,
             top_p=top_p,
             melody=tune,
+            beginning=start,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     for index, clip in enumerate(clips):

@@ -19,7 +19,7 @@ from t2a.tokens.sampling import Sampling
 from t2a.train.optim import OptimConfig, adamw
 
 WIDTH, LAYERS, HEADS, CODEBOOKS, BINS, WORDS = 512, 8, 8, 4, 2048, 16
-FRAMES, ROUNDS = 100, 3
+FRAMES, ROUNDS = 60, 3
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
 Work = Callable[[], object]
 
@@ -48,7 +48,8 @@ def theirs() -> nn.Module:
         num_attention_heads=HEADS, ffn_dim=4 * WIDTH, dropout=0.0, layerdrop=0.0,
     )  # fmt: skip
     model = MusicgenForCausalLM(config)
-    model.generation_config.pad_token_id = model.generation_config.bos_token_id = BINS
+    for name in ("pad_token_id", "bos_token_id", "decoder_start_token_id"):
+        setattr(model.generation_config, name, BINS)
     return model
 
 
@@ -74,7 +75,13 @@ def their_work(model: nn.Module, rows: int) -> Work:
     """As ours; frames and the delays of the pattern make as many steps."""
     states = torch.cat([torch.randn(rows, WORDS, WIDTH), torch.zeros(rows, WORDS, WIDTH)])
     start = torch.full((rows * CODEBOOKS, 1), BINS)
-    how = {"do_sample": True, "top_k": 250, "guidance_scale": 3.0, "max_new_tokens": FRAMES + CODEBOOKS - 1}
+    how = {
+        "do_sample": True,
+        "num_return_sequences": 1,
+        "top_k": 250,
+        "guidance_scale": 3.0,
+        "max_new_tokens": FRAMES + CODEBOOKS - 1,
+    }
     return lambda: model.generate(
         start, encoder_hidden_states=states, encoder_attention_mask=torch.ones(2 * rows, WORDS), **how
     )

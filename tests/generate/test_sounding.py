@@ -10,7 +10,12 @@ from t2a.generate.sounding import Output, decode, gathered
 from tests.generate.tiny import HOP, RATE, build
 
 SECONDS = 55.3 * HOP / RATE
-CODECS = [{"causal": True}, {"causal": True, "lstm_layers": 1}, {"causal": False, "lstm_layers": 1}, {"norm": "layer", "channels": 2}]
+CODECS = [
+    {"causal": True},
+    {"causal": True, "lstm_layers": 1},
+    {"causal": False, "lstm_layers": 1},
+    {"norm": "layer", "channels": 2},
+]
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=str)
