@@ -1,5 +1,6 @@
 """`t2a import` and `t2a decompress` of a foreign file, from end to end."""
 
+import re
 import shutil
 
 import pytest
@@ -56,6 +57,11 @@ def test_a_foreign_language_model_becomes_a_folder_that_generates(tmp_path, monk
     )
     assert said.exit_code == 0, said.output
     assert probe(tmp_path / "x.wav").seconds == 0.1
+    judge = encoders.clap(tmp_path / "clap")
+    ranked = ["--seconds", "0.1", "--out", f"{tmp_path}/y.wav", "--best-of", "2", "--judge", str(judge)]
+    said = CliRunner().invoke(app, ["generate", f"{tmp_path}/lm", "a dog barks", *ranked])
+    assert said.exit_code == 0, said.output
+    assert re.search(r"y\.wav: 0\.1 s, seed \d+, score -?0\.\d+, the best of", " ".join(said.output.split()))
 
 
 @pytest.mark.parametrize(("kind", "channels"), [("stereo", 2), ("melody", 1)])
