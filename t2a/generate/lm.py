@@ -18,6 +18,7 @@ from t2a.errors import CheckpointError, ConfigError
 from t2a.models.codec import Codec
 from t2a.models.lm import LM
 from t2a.nn.condition import Condition
+from t2a.tokens.channels import separate
 from t2a.tokens.patterns import layout
 from t2a.tokens.sampling import guide, sample, uniforms
 
@@ -120,8 +121,7 @@ class LMGenerator:
     def _decode(self, codes: Tensor, samples: int) -> Tensor:
         """Turn codes [B, K, L] into waves [B, C, T]; those of channels coded one by one are interleaved."""
         channels = self.model.config.channels
-        apart = codes.unflatten(1, (-1, channels)).transpose(1, 2).flatten(0, 1)
-        return self.codec.decode(apart, samples).unflatten(0, (-1, channels)).flatten(1, 2)
+        return self.codec.decode(separate(codes, channels), samples).unflatten(0, (-1, channels)).flatten(1, 2)
 
     def _conditions(self, prompts: Sequence[str], melody: "Sound | None", passes: int) -> dict[str, Condition]:
         """What the model is told of each prompt; with two passes, followed by as many rows that are told nothing."""

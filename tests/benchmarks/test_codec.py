@@ -183,7 +183,10 @@ def test_a_training_step_of_real_size(autocast, benchmark):
     parts = {name: sum(took) / 5 for name, took in clock.laps.items()}
     whole = sum(parts.values())
     benchmark.extra_info |= {"CPU-seconds": whole, "parts": parts}
-    print(f"\n{'autocast' if autocast else 'fp32'}: {whole:.2f} CPU-s a step: " + ", ".join(f"{name} {took:.2f}" for name, took in parts.items()))
+    print(
+        f"\n{'autocast' if autocast else 'fp32'}: {whole:.2f} CPU-s a step: "
+        + ", ".join(f"{name} {took:.2f}" for name, took in parts.items())
+    )
     left, right = torch.randn(2, 1024, 1024)
     product = statistics.median(seconds(lambda: left @ right) for _ in range(20))
     print(f"a matrix product of 1024 runs at {2 * 1.024**3 / product:.0f} GFLOP/s")
