@@ -26,7 +26,6 @@ from tests.interop import musicgens
 
 KINDS = ["mono", "stereo", "melody"]
 PROMPTS = ["a dog barks", "rain", "bell rain falls a bell"]
-GREEDY = {"temperature": 0.0, "top_k": 0, "top_p": 0.0}
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -73,6 +72,10 @@ def ours(model: LM, codes: Tensor, conditions) -> Tensor:
     return model(codes, conditions)
 
 
+def greedy(generator: LMGenerator, prompts: list[str], guidance: float, frames: int = 100) -> Tensor:
+    return generator.codes(prompts, frames, [0] * len(prompts), guidance, temperature=0.0, top_k=0, top_p=0.0)
+
+
 def same(found: Tensor, expected: Tensor) -> None:
     assert expected.std() > 0.3
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
@@ -105,7 +108,7 @@ def test_greedy_codes_of_100_steps_are_the_same(pair, monkeypatch):
     peer, generator = pair
     prompts = PROMPTS[:1] if is_melody(peer) else PROMPTS
     expected = musicgens.greedy(peer, 100, monkeypatch, **tokens(prompts))
-    found = generator.codes(prompts, 100, [0] * len(prompts), guidance=1.0, **GREEDY)
+    found = greedy(generator, prompts, 1.0)
     assert torch.equal(found, expected)
     assert len(expected.unique()) > 8
 
@@ -116,9 +119,9 @@ def test_guided_greedy_codes_of_100_steps_are_the_same(pair, monkeypatch):
     nulls = len(prompts[0].split()) if is_melody(peer) else 1
     generator = with_nulls(generator, nulls)
     expected = musicgens.greedy(peer, 100, monkeypatch, **tokens(prompts), guidance_scale=3.0)
-    found = generator.codes(prompts, 100, [0] * len(prompts), guidance=3.0, **GREEDY)
+    found = greedy(generator, prompts, 3.0)
     assert torch.equal(found, expected)
-    assert not torch.equal(found, generator.codes(prompts, 100, [0] * len(prompts), guidance=1.0, **GREEDY))
+    assert not torch.equal(found, greedy(generator, prompts, 1.0))
 
 
 def with_nulls(generator: LMGenerator, length: int) -> LMGenerator:
@@ -157,13 +160,13 @@ def test_a_melody_s_chroma_gives_the_same_logits_and_greedy_codes(pair, guidance
     assert (ours(generator.model, codes, told) - ours(generator.model, codes, {"text": told["text"]})).abs().max() > 0.1
     expected = musicgens.greedy(peer, 100, monkeypatch, **given, guidance_scale=guidance)
     generator = with_nulls(LMGenerator(generator.model, generator.codec, Told(told)), nulls)
-    assert torch.equal(generator.codes(prompts, 100, [0, 0], guidance=guidance, **GREEDY), expected)
+    assert torch.equal(greedy(generator, prompts, guidance), expected)
 
 
 def test_the_waves_of_the_same_codes_are_the_same(pair):
     peer, generator = pair
     wave = peer.generate(**tokens(PROMPTS[:1]), max_new_tokens=23)
-    codes = generator.codes(PROMPTS[:1], 20, [0], guidance=1.0, **GREEDY)
+    codes = greedy(generator, PROMPTS[:1], 1.0, frames=20)
     found = generator._decode(codes, 20 * generator.codec.hop)
     assert found.shape == (1, peer.config.decoder.audio_channels, 400)
     torch.testing.assert_close(found, wave, atol=1e-5, rtol=1e-4)
