@@ -52,6 +52,8 @@ def _conditions(conditions: Mapping[str, Any]) -> Iterator[RenderableType]:
         )
     if "sample" in conditions:
         yield f"{conditions['clips']} clips, {conditions['sample']}"
+    if "generated" in conditions:
+        yield f"generated: {conditions['generated']}"
     for what, names in (("skipped", conditions.get("skipped")), ("left out", conditions.get("left_out"))):
         for name, why in (names or {}).items():
             yield f"{what}: {name}: {why}"

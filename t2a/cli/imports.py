@@ -15,14 +15,17 @@ OutArgument = Annotated[str, typer.Argument(help="The model folder to write, loc
 
 @app.command()
 def huggingface(
-    source: Annotated[str, typer.Argument(metavar="SRC", help="A folder, or an id such as facebook/encodec_24khz.")],
+    source: Annotated[str, typer.Argument(metavar="SRC", help="A folder, or an id such as facebook/musicgen-small.")],
     out: OutArgument,
 ) -> None:
-    """An EncodecModel of transformers."""
-    from t2a.interop import huggingface
-    from t2a.interop.encodec import convert
+    """A MusicGen (mono, stereo or melody) or an EncodecModel of transformers."""
+    from t2a.interop import encodec, huggingface, language, musicgen
 
-    Console().print(f"{out}: {convert(lambda: huggingface.load(source), out)}")
+    if huggingface.model_type(source) in musicgen.KINDS:
+        told = language.convert(lambda: musicgen.load(source), out)
+    else:
+        told = encodec.convert(lambda: huggingface.load(source), out)
+    Console().print(f"{out}: {told}")
 
 
 @app.command()

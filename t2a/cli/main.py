@@ -72,6 +72,8 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Which split to measure on.")] = "test",
     rows: Annotated[int, typer.Option(help="How many clips at most.", min=2)] = 128,
     listened: Annotated[int, typer.Option(help="How many of them ViSQOL hears, of a codec; it is slow.", min=0)] = 16,
+    generated: Annotated[int, typer.Option(help="Captions that a language model makes 4 clips each of.", min=0)] = 0,
+    judge: Annotated[str | None, typer.Option(help="A CLAP that hears these: a folder or hub name.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file as well.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page with curves and sounds, of a codec.")] = None,
 ) -> None:
@@ -86,7 +88,7 @@ def evaluate(
         from t2a.report.codec import check_codec, write_codec_page
 
         check_codec(model)
-    evaluation = measure(model, corpus, split=split, rows=rows, listened=listened)
+    evaluation = measure(model, corpus, split=split, rows=rows, listened=listened, generated=generated, judge=judge)
     for part in printed(evaluation, f"{model} on {corpus} ({split})"):
         console.print(part, highlight=False)
     if out:
@@ -116,24 +118,34 @@ def generate(
     precision: Annotated[
         Literal["float32", "bfloat16", "int8"], typer.Option(help="Of the weights; less is quicker.")
     ] = "float32",
+    best_of: Annotated[int, typer.Option(help="Tries for each clip; the one that --judge prefers is kept.", min=1)] = 1,
+    judge: Annotated[str | None, typer.Option(help="A CLAP of transformers that ranks: a folder or hub name.")] = None,
     out: Annotated[Path, typer.Option(help="The file; of several clips the number is appended.")] = Path("clip.wav"),
 ) -> None:
     """Generate audio for PROMPT, which may be "" with --continue."""
     from t2a.audio.io import decode, write
+    from t2a.conditions.clap import Clap
     from t2a.generate import load
+    from t2a.generate.ranking import best_of as rank
 
     if not prompt.strip() and beginning is None:
         raise ConfigError("the prompt is empty: say what you want to hear")
+    if best_of > 1 and judge is None:
+        raise ConfigError("--best-of needs --judge, a CLAP that says which clip fits the prompt best")
     check_output_folder(out)
     tune, start = (decode(path) if path else None for path in (melody, beginning))
+    judged = Clap(judge) if judge else None
     generator = load(model, precision=precision)
     with progress_bar() as bar:
         task = bar.add_task("generating", total=None)
-        clips = generator.generate(
+        ranked = rank(
+            generator,
+            judged,
             [prompt] * count,
             seconds,
             guidance=guidance,
             seeds=[seed + i for i in range(count)],
+            count=best_of,
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
@@ -141,10 +153,11 @@ def generate(
             beginning=start,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    for index, clip in enumerate(clips):
+    for index, (clip, kept, scores) in enumerate(ranked):
         path = out if count == 1 else out.with_stem(f"{out.stem}-{index}")
         write(path, clip, generator.sample_rate)
-        console.print(f"{path}: {clip.shape[-1] / generator.sample_rate:g} s, seed {seed + index}")
+        among = f", score {max(scores):.3f}, the best of {', '.join(f'{s:.3f}' for s in scores)}" if judged else ""
+        console.print(f"{path}: {clip.shape[-1] / generator.sample_rate:g} s, seed {kept}{among}")
 
 
 @app.command()

@@ -61,12 +61,23 @@ def codes(
     corpus: Annotated[str, typer.Argument(help="A corpus of clips.")],
     out: OutArgument,
     model: Annotated[str, typer.Option(help="The codec: a folder, s3://... or models:/name@alias.")],
+    states: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="NAME=ENCODER",
+            help="Store what an encoder of the recipe (task.encoders.NAME) makes of the clips, so that training need "
+            "not run it: text=minilm, melody=chroma, 'text={kind: t5, name: google-t5/t5-base}'. May be repeated.",
+        ),
+    ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """The codes of a codec for every clip of CORPUS: what a language model trains on."""
+    from t2a.conditions.encoders import parse_options
     from t2a.generate.codes import precompute_codes
 
-    summarise(out, precompute_codes(corpus, out, model, overwrite=overwrite))
+    encoders = parse_options(states or [])
+    summarise(out, precompute_codes(corpus, out, model, encoders=encoders, overwrite=overwrite))
 
 
 def write_corpus(

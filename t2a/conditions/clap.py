@@ -12,10 +12,10 @@ from torch import Tensor
 
 from t2a.audio.transform import resample
 from t2a.conditions import weights
-from t2a.conditions.encoder import Reads, Sounds, padded
+from t2a.conditions.encoder import Reads, Sounds
 from t2a.conditions.text import TextConfig
 from t2a.config import Config
-from t2a.nn.condition import Condition
+from t2a.nn.condition import Condition, padded
 
 HUB = "laion/clap-htsat-unfused"
 
@@ -51,6 +51,7 @@ class ClapAudioConfig(Config):
     name: str = HUB
 
     reads: ClassVar[Reads] = "sounds"
+    rate: ClassVar[None] = None
 
     def build(self, device: torch.device | str = "cpu") -> "ClapAudioEncoder":
         """Load the encoder. Raises `ConfigError`."""
@@ -87,7 +88,7 @@ class ClapAudioEncoder:
     def __call__(self, inputs: Sounds) -> Condition:
         """Encode B sounds as tokens [B, 1, D] and mask [B, 1]."""
         states = [self._vector(wave, inputs.rate) for wave in inputs.mono()]
-        return padded(states, self.width, self.device)
+        return padded(states, self.width).to(self.device)
 
     @torch.no_grad()
     def _vector(self, wave: NDArray[np.float32], rate: int) -> Tensor:

@@ -53,6 +53,11 @@ class Buildable(Protocol):
     kind: str
     reads: ClassVar[Reads]
 
+    @property
+    def rate(self) -> float | None:
+        """States a second of sound; None where they do not follow it."""
+        ...
+
     def build(self, device: torch.device | str = "cpu") -> Encoder:
         """Load the encoder. Raises `ConfigError` where that cannot be."""
         ...
@@ -60,14 +65,3 @@ class Buildable(Protocol):
     def fingerprint(self) -> str:
         """Tell encoders apart whose states may differ: a digest of the settings and of the weights."""
         ...
-
-
-def padded(states: list[Tensor], width: int, device: torch.device) -> Condition:
-    """Put states [S_i, D] of B rows into one condition [B, S, D]."""
-    longest = max((len(state) for state in states), default=0)
-    tokens = torch.zeros(len(states), max(longest, 1), width)
-    mask = torch.zeros(tokens.shape[:2], dtype=torch.bool)
-    for row, state in enumerate(states):
-        tokens[row, : len(state)] = state
-        mask[row, : len(state)] = True
-    return Condition(tokens.to(device), mask.to(device))

@@ -1,6 +1,7 @@
 """All encoders of a model: which there are, and what they make of a batch or of a request."""
 
-from collections.abc import Collection, Mapping
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -11,9 +12,9 @@ from t2a.conditions.clap import ClapAudioConfig, ClapConfig
 from t2a.conditions.encoder import Encoder, Reads
 from t2a.conditions.melody import ChromaConfig
 from t2a.conditions.text import MiniLMConfig, T5Config
-from t2a.config import Config, dump, load
+from t2a.config import Config, dump, load, parse, validate
 from t2a.errors import ConfigError
-from t2a.nn.condition import Condition
+from t2a.nn.condition import Condition, StoredCondition
 
 EncoderConfig = Annotated[
     MiniLMConfig | T5Config | ClapConfig | ClapAudioConfig | ChromaConfig, Field(discriminator="kind")
@@ -21,7 +22,10 @@ EncoderConfig = Annotated[
 
 
 class EncodersFile(Config):
-    """`encoders.yaml` of a model folder: the encoders that the model was trained with, by the condition's name."""
+    """`encoders.yaml` of a model folder: the encoders that the model was trained with, by the condition's name.
+
+    An encoder may lie in the model folder itself: then its `name` is that of the folder in it.
+    """
 
     encoders: dict[str, EncoderConfig]
 
@@ -34,7 +38,22 @@ class EncodersFile(Config):
     @classmethod
     def read(cls, folder: Path) -> "EncodersFile":
         """Find it in a model folder. Raises `ConfigError`."""
-        return load(cls, folder / cls.NAME)
+        found = load(cls, folder / cls.NAME).encoders
+        inside = {name: folder / named for name, e in found.items() if (named := getattr(e, "name", None))}
+        moved = {name: found[name].model_copy(update={"name": str(p)}) for name, p in inside.items() if p.is_dir()}
+        return cls(encoders=found | moved)
+
+
+def parse_options(options: Sequence[str]) -> dict[str, EncoderConfig]:
+    """Read encoders as a command line gives them, `NAME=KIND` or `NAME={kind: KIND, ...}`. Raises `ConfigError`."""
+    given: dict[str, Any] = {}
+    for option in options:
+        name, equals, text = option.partition("=")
+        if not (name and equals and text) or name in given:
+            raise ConfigError(f"{option!r}: give encoders as NAME=KIND or NAME={{kind: KIND, ...}}, each name once.")
+        value = parse(text, option)
+        given[name] = {"kind": value} if isinstance(value, str) else value
+    return validate(EncodersFile, {"encoders": given}, "encoders").encoders
 
 
 class Encoders:
@@ -48,6 +67,8 @@ class Encoders:
     ):
         self.configs, self.widths, self.device = dict(configs), dict(widths), torch.device(device)
         self._loaded: dict[str, Encoder] = {}
+        self._fingerprints: dict[str, str] = {}
+        self._warned: set[str] = set()
         if self.configs.keys() != self.widths.keys():
             raise ConfigError(
                 f"There are encoders for {_listed(self.configs)}, but the model's conditions are "
@@ -72,17 +93,41 @@ class Encoders:
             if config.reads in inputs and name not in without
         }
 
+    def stored(self, states: Mapping[str, StoredCondition]) -> dict[str, Condition]:
+        """Take from what was encoded before what these very encoders made; warn of what others did, once.
+
+        Raises `ConfigError` when it is of another width than the model's.
+        """
+        found = {}
+        for name in self.configs.keys() & states.keys():
+            if states[name].fingerprint == self._fingerprint(name):
+                condition = states[name].condition
+                self._check(name, condition.tokens.shape[-1])
+                found[name] = condition.to(self.device)
+            elif name not in self._warned:
+                self._warned.add(name)
+                warnings.warn(f"the stored states of {name} are another encoder's: it is encoded anew", stacklevel=3)
+        return found
+
     def get(self, name: str) -> Encoder:
         """Return the encoder of a condition. Raises `ConfigError` when its states are of another width."""
         if name not in self._loaded:
             encoder = self.configs[name].build(self.device)
-            if encoder.width != self.widths[name]:
-                raise ConfigError(
-                    f"task.model.conditions.{name}.width is {self.widths[name]}, but the encoder "
-                    f"{self.configs[name].kind} gives states of width {encoder.width}: set it to {encoder.width}."
-                )
+            self._check(name, encoder.width)
             self._loaded[name] = encoder
         return self._loaded[name].to(self.device)
+
+    def _fingerprint(self, name: str) -> str:
+        if name not in self._fingerprints:
+            self._fingerprints[name] = self.configs[name].fingerprint()
+        return self._fingerprints[name]
+
+    def _check(self, name: str, width: int) -> None:
+        if width != self.widths[name]:
+            raise ConfigError(
+                f"task.model.conditions.{name}.width is {self.widths[name]}, but the encoder "
+                f"{self.configs[name].kind} gives states of width {width}: set it to {width}."
+            )
 
 
 def _listed(names: Collection[str]) -> str:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from t2a.audio.chroma import ChromaSpec, chromagram, leading
 from t2a.audio.transform import resample
-from t2a.conditions.encoder import Reads, Sounds, padded
-from t2a.nn.condition import Condition
+from t2a.conditions.encoder import Reads, Sounds
+from t2a.nn.condition import Condition, padded
 
 
 class ChromaConfig(ChromaSpec):
@@ -26,6 +26,16 @@ class ChromaConfig(ChromaSpec):
     seconds: float | None = Field(None, gt=0)
 
     reads: ClassVar[Reads] = "sounds"
+
+    @property
+    def rate(self) -> float | None:
+        """States a second; of a fixed length they do not follow the sound."""
+        return self.frame_rate if self.seconds is None else None
+
+    @property
+    def frames(self) -> int | None:
+        """States of every melody, where their number is fixed."""
+        return None if self.seconds is None else 1 + int(self.seconds * self.sample_rate) // self.hop
 
     def build(self, device: torch.device | str = "cpu") -> "ChromaEncoder":
         """Make the encoder; there is nothing to load."""
@@ -54,7 +64,7 @@ class ChromaEncoder:
 
     def __call__(self, inputs: Sounds) -> Condition:
         """Encode B sounds as tokens [B, S, bins] and mask [B, S], one state for each frame of each sound."""
-        return padded([self._frames(wave, inputs.rate) for wave in inputs.mono()], self.width, self.device)
+        return padded([self._frames(wave, inputs.rate) for wave in inputs.mono()], self.width).to(self.device)
 
     def _frames(self, wave: NDArray[np.float32], rate: int) -> Tensor:
         """Encode one sound [T] as [S, bins]."""
@@ -62,7 +72,7 @@ class ChromaEncoder:
             return torch.zeros(0, self.width)
         wave = resample(wave[None], rate, self.config.sample_rate)[0]
         frames = leading(chromagram(torch.from_numpy(wave), self.config)).mT
-        if self.config.seconds is None:
+        wanted = self.config.frames
+        if wanted is None:
             return frames
-        wanted = 1 + int(self.config.seconds * self.config.sample_rate) // self.config.hop
         return frames.repeat(math.ceil(wanted / len(frames)), 1)[:wanted]

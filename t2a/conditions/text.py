@@ -11,10 +11,10 @@ from pydantic import Field
 from torch import Tensor
 
 from t2a.conditions import weights
-from t2a.conditions.encoder import Reads, padded
+from t2a.conditions.encoder import Reads
 from t2a.config import Config
 from t2a.errors import ConfigError
-from t2a.nn.condition import Condition
+from t2a.nn.condition import Condition, padded
 
 
 class TextConfig(Config):
@@ -24,6 +24,7 @@ class TextConfig(Config):
     max_tokens: int
 
     reads: ClassVar[Reads] = "captions"
+    rate: ClassVar[None] = None
     network: ClassVar[str] = "AutoModel"  # its class in transformers
 
     @property
@@ -112,7 +113,7 @@ class TextEncoder:
         unseen = [caption for caption in dict.fromkeys(inputs) if caption.strip() and caption not in self._states]
         for begin in range(0, len(unseen), 32):
             self._encode(unseen[begin : begin + 32])
-        condition = padded([self._recall(caption) for caption in inputs], self.width, self.device)
+        condition = padded([self._recall(caption) for caption in inputs], self.width).to(self.device)
         while len(self._states) > self.remember:
             self._states.popitem(last=False)
         return condition

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,10 @@ from t2a.data.position import Position
 from t2a.data.rows import FULL_SCALE, PATIENCE, DataConfig, Example
 from t2a.data.shards import Shard, read_manifest
 from t2a.data.skips import Skips, UnusableError
+from t2a.data.states import MISSING, StatesColumn, column, made_by, none, states_of, unpack_states
 from t2a.data.visit import DamagedError, read_row_group
 from t2a.errors import DataError
+from t2a.nn.condition import StoredCondition, padded
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +29,8 @@ Block = Mapping[str, np.ndarray]
 class Batches:
     """Cut one rank's part of the stream into batches of `batch_size` usable rows.
 
-    A batch is {"audio": float32 [B, C, T] or "codes": int64 [B, K, L], "length": int64 [B], "captions", "ids"}.
+    A batch is {"audio": float32 [B, C, T] or "codes": int64 [B, K, L], "length": int64 [B], "captions", "ids",
+    "states": {name: StoredCondition}}; states that one of its rows lacks are left out.
     `position` counts what was taken: rows fetched ahead are not consumed, and what is unusable is consumed with the
     next batch. `wait` is the time in seconds that the last take was blocked for want of data. Rows that the initial
     position holds already are left out, so that a stream planned from an older checkpoint is exact too.
@@ -61,6 +64,7 @@ class Batches:
             "length": torch.tensor([int(block["length"][i]) for block, i in rows]),
             "captions": [str(block["caption"][i]) for block, i in rows],
             "ids": [str(block["id"][i]) for block, i in rows],
+            "states": _states(rows),
         }
 
     def rebase(self, merged: Position) -> None:
@@ -130,26 +134,31 @@ def held_out(config: DataConfig, split: str, batch_size: int, rank: int, world: 
     Every rank gets its own part in an equal number of batches; "weight" float32 [B] is 0 for rows that only fill up
     a batch, or that are unusable. Raises DataError when the split is missing or too much of it is unusable.
     """
-    shards = [shard for shard in read_manifest(config.uri).shards if shard.split == split]
+    manifest = read_manifest(config.uri)
+    shards, columns = list(manifest.of(split)), manifest.states if config.states else {}
     total = min(sum(shard.rows for shard in shards), limit)
     if not total:
         raise DataError(f"{config.uri} has no rows in split '{split}' to evaluate on; prepare it with one.")
     share = math.ceil(total / world)
     skips = Skips()
     begin = rank * share
-    rows = [_example(config, *row, skips) for row in _stored(config, shards, begin, min(begin + share, total))]
+    stored = _stored(config, shards, columns, begin, min(begin + share, total))
+    rows = [_example(config, columns, *row, skips) for row in stored]
     skips.check(config.max_skipped, f"{config.uri} ({split})")
     if skips.skipped:
         log.warning("%s (%s): %d held-out rows are unusable: %s", config.uri, split, skips.skipped, skips.counts)
     count = math.ceil(share / batch_size)
-    rows += [_filler(config)] * (count * batch_size - len(rows))
-    return [_evaluation_batch(config, rows[i : i + batch_size]) for i in range(0, len(rows), batch_size)]
+    rows += [_filler(config, columns)] * (count * batch_size - len(rows))
+    return [_evaluation_batch(config, columns, rows[i : i + batch_size]) for i in range(0, len(rows), batch_size)]
 
 
-Held = tuple[Example, str, str, float]  # an example, its caption, its id, its weight
+Held = tuple[Example, str, str, float, dict[str, bytes]]  # an example, its caption, its id, its weight, its states
+Columns = Mapping[str, StatesColumn]
 
 
-def _stored(config: DataConfig, shards: list[Shard], begin: int, end: int) -> Iterator[tuple[dict[str, Any], str]]:
+def _stored(
+    config: DataConfig, shards: list[Shard], columns: Columns, begin: int, end: int
+) -> Iterator[tuple[dict[str, Any], str]]:
     """Read rows `begin` to `end` of some shards in their order: (row, reason why there is none)."""
     first = 0
     for shard in shards:
@@ -159,38 +168,63 @@ def _stored(config: DataConfig, shards: list[Shard], begin: int, end: int) -> It
             if not inside:
                 continue
             try:
-                stored = read_row_group(config.uri, shard, group, ["id", config.tensor, "captions"])
+                stored = read_row_group(config.uri, shard, group, config.columns(columns))
                 yield from ((stored[i], "") for i in inside)
             except DamagedError as damage:
                 yield from (({"id": f"{shard.name}[{group}][{i}]"}, str(damage)) for i in inside)
 
 
-def _example(config: DataConfig, row: dict[str, Any], reason: str, skips: Skips) -> Held:
+def _example(config: DataConfig, columns: Columns, row: dict[str, Any], reason: str, skips: Skips) -> Held:
     try:
         if reason:
             raise UnusableError(reason)
         text = normalise(caption(row, 0.0, config.captions), config.captions)
         example = config.example(row, 0.5)
+        states = states_of(columns, row, text, example.start, example.length)
     except UnusableError as unusable:
         skips.skip(str(unusable), row["id"])
-        return _filler(config)
+        return _filler(config, columns)
     skips.keep()
-    return example, text, row["id"], 1.0
+    return example, text, row["id"], 1.0, states
 
 
-def _filler(config: DataConfig) -> Held:
-    return Example(np.zeros(config.shape, config.dtype), config.shape[1]), "", "", 0.0
+def _filler(config: DataConfig, columns: Columns) -> Held:
+    nothing = {name: none(made) for name, made in columns.items()}
+    return Example(np.zeros(config.shape, config.dtype), config.shape[1]), "", "", 0.0, nothing
 
 
-def _evaluation_batch(config: DataConfig, rows: list[Held]) -> Batch:
-    examples, captions, ids, weights = zip(*rows, strict=True)
+def _evaluation_batch(config: DataConfig, columns: Columns, rows: list[Held]) -> Batch:
+    examples, captions, ids, weights, states = zip(*rows, strict=True)
+    items = {name: [found[name] for found in states] for name in columns}
     return {
         config.tensor: _tensor(np.stack([example.values for example in examples])),
         "length": torch.tensor([example.length for example in examples]),
         "captions": list(captions),
         "ids": list(ids),
         "weight": torch.tensor(weights),
+        "states": {
+            name: _condition(items[name], made.fingerprint)
+            for name, made in columns.items()
+            if MISSING not in items[name]
+        },
     }
+
+
+def _states(rows: Sequence[tuple[Block, int]]) -> dict[str, StoredCondition]:
+    """What condition encoders made of all these rows before."""
+    prefix = column("")
+    names = [name.removeprefix(prefix) for name in rows[0][0] if name.startswith(prefix)]
+    found = {}
+    for name in names:
+        items = [block[column(name)][i] for block, i in rows]
+        if all(item != MISSING for item in items):
+            found[name] = _condition(items, str(rows[0][0][made_by(name)][rows[0][1]]))
+    return found
+
+
+def _condition(items: Sequence[bytes], fingerprint: str) -> StoredCondition:
+    states = [torch.from_numpy(unpack_states(item).astype(np.float32)) for item in items]
+    return StoredCondition(padded(states, states[0].shape[1]), fingerprint)
 
 
 def _tensor(values: np.ndarray) -> Tensor:

@@ -17,6 +17,7 @@ from t2a.data.position import Position
 from t2a.data.rows import PATIENCE, AudioConfig, DataConfig, Example
 from t2a.data.shards import read_manifest
 from t2a.data.skips import UnusableError
+from t2a.data.states import MISSING, column, made_by, states_of
 from t2a.data.visit import DamagedError, read_row_group
 from t2a.errors import DataError
 
@@ -44,7 +45,8 @@ def stream(config: DataConfig, seed: int, batch_size: int, steps: int, position:
     """Plan and describe (nothing is read yet) a data set with the rows of `steps` batches from `position` on.
 
     `batch_size` is the rows of one step over all ranks. A row of the data set holds `visit, place, rows` (of its
-    visit), `epoch, plan, id, reason, caption, length` and the tensor `audio [C, T] int16` or `codes [K, L] uint16`.
+    visit), `epoch, plan, id, reason, caption, length` and the tensor `audio [C, T] int16` or `codes [K, L] uint16`,
+    and `states_NAME, made_by_NAME` for each condition whose states are stored in the corpus.
     An unusable row travels as well, with a reason and zeros, so that consuming it is recorded like any other.
     Raises DataError when the corpus is of another kind, has no such split, or is not the one `position` belongs to.
     """
@@ -150,7 +152,8 @@ def _stored(config: DataConfig, plan: Plan, visit: Visit) -> list[Row]:
     """Read the rows of a visit."""
     where = np.random.default_rng([plan.seed, visit.number]).random((visit.rows, 2)).tolist()
     try:
-        stored = read_row_group(config.uri, visit.shard, visit.row_group, ["id", config.tensor, "captions"])
+        columns = config.columns(plan.states if config.states else {})
+        stored = read_row_group(config.uri, visit.shard, visit.row_group, columns)
         return [Row(visit, place, stored[place], where[place]) for place in range(visit.rows)]
     except DamagedError as damage:
         named = f"{visit.shard.name}[{visit.row_group}]"
@@ -161,20 +164,22 @@ def _stored(config: DataConfig, plan: Plan, visit: Visit) -> list[Row]:
 
 def _block(config: DataConfig, plan: Plan, rows: list[Row], threads: ThreadPoolExecutor) -> dict[str, np.ndarray]:
     values = np.zeros((len(rows), *config.shape), config.dtype)
+    columns = plan.states if config.states else {}
 
-    def fill(index: int) -> tuple[str, str, int]:
-        """Decode into the block: (reason, caption, length)."""
+    def fill(index: int) -> tuple[str, str, int, dict[str, bytes]]:
+        """Decode into the block: (reason, caption, length, states)."""
         row = rows[index]
         if row.reason:
-            return row.reason, "", 0
+            return row.reason, "", 0, dict.fromkeys(columns, MISSING)
         try:
             example, text = _example(config, row)
+            states = states_of(columns, row.stored, text, example.start, example.length)
         except UnusableError as reason:
-            return str(reason), "", 0
+            return str(reason), "", 0, dict.fromkeys(columns, MISSING)
         values[index] = example.values
-        return "", text, example.length
+        return "", text, example.length, states
 
-    reasons, texts, lengths = zip(*threads.map(fill, range(len(rows))), strict=True)
+    reasons, texts, lengths, states = zip(*threads.map(fill, range(len(rows))), strict=True)
     return {
         "visit": np.array([row.visit.number for row in rows], np.int64),
         "place": np.array([row.place for row in rows], np.int64),
@@ -186,6 +191,8 @@ def _block(config: DataConfig, plan: Plan, rows: list[Row], threads: ThreadPoolE
         "caption": np.array(texts, object),
         "length": np.array(lengths, np.int64),
         config.tensor: values,
+        **{column(name): np.array([found[name] for found in states], object) for name in columns},
+        **{made_by(name): np.full(len(rows), made.fingerprint, object) for name, made in columns.items()},
     }
 
 

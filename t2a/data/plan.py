@@ -36,6 +36,7 @@ class Plan:
             splits = ", ".join(sorted({shard.split for shard in manifest.shards})) or "none"
             raise DataError(f"The corpus has no rows in split '{split}' (it has: {splits}); choose one of these.")
         self.seed = seed
+        self.states = manifest.states
         self.groups = groups
         self.rows_per_epoch = sum(rows for _, _, rows in groups)
         identity = [seed, split, *((s.name, s.sha256, tuple(s.row_groups)) for s in shards)]

@@ -15,16 +15,18 @@ from t2a.data.captions import CaptionConfig
 from t2a.data.mixing import Draws, MixConfig, lay
 from t2a.data.schema import Split
 from t2a.data.skips import UnusableError
+from t2a.data.states import StatesColumn, column
 
 PATIENCE = 4000  # rows that `max_skipped` is taken of at least, or one damaged row group would end a run at its start
 FULL_SCALE = 32768  # int16 samples travel between processes, half the bytes of float32
 
 
 class Example(NamedTuple):
-    """One fixed-size example and the valid length along its last axis."""
+    """One fixed-size example, the valid length along its last axis, and where in its row it was cut."""
 
     values: np.ndarray
     length: int
+    start: int = 0  # frames; of codes only
 
 
 class RowsConfig(Config):
@@ -36,6 +38,13 @@ class RowsConfig(Config):
     max_skipped: float = Field(0.05, ge=0, le=1, description="share of unusable rows above which the run stops")
     captions: CaptionConfig = CaptionConfig()
     threads: int = Field(2, ge=1, description="decoding threads of one reader")
+    states: bool = Field(True, description="whether to read along what condition encoders made of the rows before")
+
+    tensor: ClassVar[str]
+
+    def columns(self, states: Mapping[str, StatesColumn]) -> list[str]:
+        """Name the columns of a corpus with such states that examples are made of."""
+        return ["id", self.tensor, "captions", *(["frame_rate", *map(column, states)] if states else [])]
 
 
 class AudioConfig(RowsConfig):
@@ -115,7 +124,7 @@ class CodesConfig(RowsConfig):
         crop = frames[:, start : start + self.crop_frames]
         values = np.zeros(self.shape, np.uint16)
         values[:, : crop.shape[1]] = crop
-        return Example(values, crop.shape[1])
+        return Example(values, crop.shape[1], start)
 
 
 DataConfig = Annotated[AudioConfig | CodesConfig, Field(discriminator="kind")]

@@ -21,6 +21,7 @@ from t2a import storage
 from t2a.config import Config, validate
 from t2a.data.schema import SPLITS, Kind, Split, full_schema
 from t2a.data.skips import Skips
+from t2a.data.states import StatesColumn, column
 from t2a.errors import ConfigError, DataError, StorageError
 
 MANIFEST = "_manifest.json"
@@ -41,13 +42,17 @@ class Shard(Config):
 
 
 class Manifest(Config):
-    """What a corpus holds. `skipped` counts what did not get in by reason, `made_from` says where it came from."""
+    """What a corpus holds. `skipped` counts what did not get in by reason, `made_from` says where it came from.
+
+    `states` describes the columns of states of condition encoders, by the condition's name.
+    """
 
     version: Literal[1] = 1
     kind: Kind
     shards: tuple[Shard, ...]
     skipped: dict[str, int] = Field(default_factory=dict)
     made_from: dict[str, Any] = Field(default_factory=dict)
+    states: dict[str, StatesColumn] = Field(default_factory=dict)
 
     def of(self, split: str) -> tuple[Shard, ...]:
         return tuple(shard for shard in self.shards if shard.split == split)
@@ -70,6 +75,7 @@ def write_shards(
     overwrite: bool = False,
     skips: Skips | None = None,
     made_from: Mapping[str, Any] | None = None,
+    states: Mapping[str, StatesColumn] | None = None,
 ) -> Manifest:
     """Write a corpus from a stream of rows, holding at most one row group and one local file a split.
 
@@ -100,7 +106,9 @@ def write_shards(
                 _remove_corpus(uri)
             raise
     skipped = dict(skips.counts) if skips else {}
-    manifest = Manifest(kind=kind, shards=tuple(shards), skipped=skipped, made_from=dict(made_from or {}))
+    manifest = Manifest(
+        kind=kind, shards=tuple(shards), skipped=skipped, made_from=dict(made_from or {}), states=dict(states or {})
+    )
     storage.write_bytes(storage.join(uri, MANIFEST), manifest.model_dump_json(indent=1).encode())
     return manifest
 
@@ -139,6 +147,7 @@ class _SplitWriter:
     ) -> None:
         self.split, self.schema, self.uri, self.folder, self.bounds = split, schema, uri, folder, bounds
         self.payload = "audio" if kind == "audio" else "codes"
+        self.states = [name for name in schema.names if name.startswith(column(""))]
         self.group: list[Mapping[str, Any]] = []
         self.group_bytes = 0
         self.shards: list[Shard] = []
@@ -147,6 +156,7 @@ class _SplitWriter:
     def add(self, row: Mapping[str, Any]) -> None:
         self.group.append(row)
         self.group_bytes += len(row[self.payload]["bytes"])
+        self.group_bytes += sum(len(item) for name in self.states for item in row[name])
         if len(self.group) >= self.bounds.group_rows or self.group_bytes >= self.bounds.group_bytes:
             self._write_group()
 

@@ -9,16 +9,30 @@ from t2a.models.pretrained import locate, read_config
 __all__ = ["Evaluation", "evaluate"]
 
 
-def evaluate(model: str, corpus: str, *, split: str = "test", rows: int = 128, listened: int = 16) -> Evaluation:
+def evaluate(
+    model: str,
+    corpus: str,
+    *,
+    split: str = "test",
+    rows: int = 128,
+    listened: int = 16,
+    generated: int = 0,
+    judge: str | None = None,
+) -> Evaluation:
     """Measure a model on up to `rows` clips of a split; ViSQOL, which is slow, hears `listened` of a codec's.
 
+    A language model makes clips for `generated` captions, which takes its time; `judge` is a CLAP that hears them.
     Raises `ConfigError` for a model of a kind that has no figures, `DataError` when the corpus has no such split.
     """
     from t2a.evaluate.codec import evaluate_codec
     from t2a.evaluate.entropy import evaluate_entropy
     from t2a.evaluate.lm import evaluate_lm
 
-    kinds = {"codec": partial(evaluate_codec, listened=listened), "lm": evaluate_lm, "entropy": evaluate_entropy}
+    kinds = {
+        "codec": partial(evaluate_codec, listened=listened),
+        "lm": partial(evaluate_lm, generated=generated, judge=judge),
+        "entropy": evaluate_entropy,
+    }
     folder = locate(model)
     kind = read_config(folder).get("model_type")
     if kind not in kinds:

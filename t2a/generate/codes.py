@@ -1,4 +1,7 @@
-"""Precompute a codec's codes for a corpus, so that a language model trains without decoding audio."""
+"""Precompute a codec's codes for a corpus, and what condition encoders make of it.
+
+A language model then trains without decoding audio and without running a text encoder.
+"""
 
 import hashlib
 from collections import defaultdict
@@ -13,10 +16,12 @@ from numpy.typing import NDArray
 
 from t2a.audio.io import AudioError, decode
 from t2a.audio.transform import resample, to_channels
+from t2a.conditions.encoders import EncoderConfig
 from t2a.data.schema import SPLITS, pack_codes
 from t2a.data.shards import Manifest, read_manifest, read_rows, write_shards
 from t2a.data.skips import Skips
 from t2a.errors import ConfigError
+from t2a.generate.states import StateEncoder
 from t2a.models.codec import Codec
 from t2a.models.pretrained import locate, read_config
 
@@ -61,24 +66,29 @@ def precompute_codes(
     out_uri: str,
     codec: str,
     *,
+    encoders: Mapping[str, EncoderConfig] | None = None,
     overwrite: bool = False,
     max_skipped: float = 0.05,
     device: torch.device | str = "cpu",
 ) -> Manifest:
     """Write the corpus of codes beside a corpus of audio: same ids, captions, splits and free columns.
 
+    The states of `encoders` (by the condition's name) become columns: of every caption, or of the sound.
     Raises `DataError` when more than `max_skipped` of the clips cannot be decoded, `ConfigError` when `codec` is none.
     """
     source, encoder, skips = read_manifest(corpus_uri), CodeEncoder(codec, device), Skips()
     if source.kind != "audio":
         raise ConfigError(f"{corpus_uri} is a corpus of {source.kind}: give the corpus of audio it was made from.")
     made_from = {"corpus": corpus_uri, "codec": codec, "codec_sha256": encoder.fingerprint}
-    rows = _code_rows(corpus_uri, source, encoder, skips, max_skipped)
-    return write_shards(rows, out_uri, kind="codes", overwrite=overwrite, skips=skips, made_from=made_from)
+    states = StateEncoder(encoders or {}, device)
+    rows = _code_rows(corpus_uri, source, encoder, states, skips, max_skipped)
+    return write_shards(
+        rows, out_uri, kind="codes", overwrite=overwrite, skips=skips, made_from=made_from, states=states.columns
+    )
 
 
 def _code_rows(
-    uri: str, source: Manifest, encoder: CodeEncoder, skips: Skips, max_skipped: float
+    uri: str, source: Manifest, encoder: CodeEncoder, states: StateEncoder, skips: Skips, max_skipped: float
 ) -> Iterator[dict[str, Any]]:
     """Rows of codes in the order of the corpus, behind a progress bar."""
     from rich.progress import track
@@ -88,9 +98,10 @@ def _code_rows(
     rows = iter(track(rows, "Encoding", total=total, console=_stderr(), transient=True))
     while window := list(islice(rows, WINDOW)):
         readable = [(row, wave) for row in window if (wave := _wave(row, encoder.codec, skips)) is not None]
-        encoded = encoder([wave for _, wave in readable])
-        for (row, _), codes in zip(readable, encoded, strict=True):
-            yield _code_row(row, codes, encoder.codec.frame_rate)
+        waves = [wave for _, wave in readable]
+        told = states([row["captions"] for row, _ in readable], waves, encoder.codec.sample_rate)
+        for (row, _), codes, columns in zip(readable, encoder(waves), told, strict=True):
+            yield _code_row(row, codes, encoder.codec.frame_rate) | columns
     skips.check(max_skipped, uri)
 
 

@@ -11,13 +11,17 @@ from t2a.audio.io import check
 from t2a.audio.transform import resample, to_channels
 from t2a.errors import ConfigError
 from t2a.models.codec import Codec
+from t2a.tokens.channels import interleave
 
 
-def prompt_codes(codec: Codec, wave: NDArray[np.float32], rate: int, longest: int, frames: int) -> Tensor:
+def prompt_codes(
+    codec: Codec, wave: NDArray[np.float32], rate: int, longest: int, frames: int, channels: int = 1
+) -> Tensor:
     """Return codes [1, K, P] of the whole frames of a wave [C, T] at any rate.
 
     What is left of its end would be half silence.
-    longest: frames of the model's window. frames: of the clip that it will begin. Raises `ConfigError` for audio that
+    longest: frames of the model's window. frames: of the clip that it will begin. channels: that the codec codes one
+    by one, to be interleaved. Raises `ConfigError` for audio that
     has to be shorter than these, before anything is computed, and `DataError` for a wave that is none.
     """
     if wave.ndim != 2 or rate <= 0:
@@ -36,10 +40,11 @@ def prompt_codes(codec: Codec, wave: NDArray[np.float32], rate: int, longest: in
     if found == 0:
         raise ConfigError(f"The audio to continue is {seconds:g} s, less than one frame: give more of it.")
     try:
-        wave = to_channels(wave, codec.channels)
+        wave = to_channels(wave, channels * codec.channels)
     except ValueError as error:
         raise ConfigError(f"The audio to continue does not fit the codec: {error}.") from error
     wave = resample(wave, rate, codec.sample_rate)[:, : found * codec.hop]
     wave = np.pad(wave, [(0, 0), (0, found * codec.hop - wave.shape[1])])  # resampling may be a sample short
     like = next(codec.encoder.parameters())
-    return codec.encode(torch.from_numpy(wave[None]).to(like.device, like.dtype))
+    rows = torch.from_numpy(wave).unflatten(0, (channels, -1)).to(like.device, like.dtype)
+    return interleave(codec.encode(rows), channels)

@@ -95,7 +95,7 @@ class LMGenerator:
         codes = self.codes(
             prompts, frames, seeds, sampling, melody=melody, given=given, overlap=overlap, progress=progress
         )
-        waves = decode(self.codec, codes, samples)
+        waves = decode(self.codec, codes, samples, self.model.config.channels)
         return [finished(wave, prompt) for wave, prompt in zip(waves, prompts, strict=True)]
 
     def stream(
@@ -125,7 +125,7 @@ class LMGenerator:
         def pieces() -> Iterator[NDArray[np.float32]]:
             output = Output(prompt, self.sample_rate)
             made, _ = self._made([prompt], frames, [seed], sampling, melody, given, overlap)
-            for wave in sounds(decoding, gathered(made, at_once), samples):
+            for wave in sounds(decoding, gathered(made, at_once), samples, self.model.config.channels):
                 yield output.next(wave[0])
             output.finish()
 
@@ -195,11 +195,12 @@ class LMGenerator:
         if melody is not None and seconds > self.max_seconds:
             longest = f"the {self.max_seconds:g} s of this model"
             raise ConfigError(f"{seconds:g} s with a melody is longer than {longest}: ask for less.")
-        return clip_samples(seconds, rows, self.codec)
+        return clip_samples(seconds, rows, self.codec, self.model.config.channels)
 
     @torch.inference_mode()
     def _given(self, beginning: "Sound | None", frames: int) -> Tensor | None:
-        return beginning and prompt_codes(self.codec, *beginning, self.model.config.max_frames, frames)
+        config = self.model.config
+        return beginning and prompt_codes(self.codec, *beginning, config.max_frames, frames, config.channels)
 
 
 def _repeated(sound: "Sound", rows: int) -> Sounds:

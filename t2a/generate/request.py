@@ -20,7 +20,7 @@ def check_rows(prompts: Sequence[str], seeds: Sequence[int]) -> None:
         raise ConfigError(f"The seeds {list(seeds)} must lie between 0 and 2^63 - 1.")
 
 
-def clip_samples(seconds: float, rows: int, codec: Codec) -> int:
+def clip_samples(seconds: float, rows: int, codec: Codec, channels: int = 1) -> int:
     """Return the samples of clips of a duration, if there can be such clips and they fit into memory."""
     if not (math.isfinite(seconds) and seconds > 0):
         raise ConfigError(f"A clip of {seconds} s cannot be made: ask for more than 0 s.")
@@ -28,7 +28,7 @@ def clip_samples(seconds: float, rows: int, codec: Codec) -> int:
     if samples == 0:
         raise ConfigError(f"{seconds:g} s is less than one sample at {codec.sample_rate} Hz: ask for more.")
     codes = 8 * codec.codebooks / codec.hop
-    needed = 2 * rows * samples * (codes + 4 * codec.channels)  # in pieces, and joined
+    needed = 2 * rows * channels * samples * (codes + 4 * codec.channels)  # in pieces, and joined
     if needed > (free := psutil.virtual_memory().available):
         told = f"{rows} clips of {seconds:g} s need {needed / 2**30:.1f} GiB of memory"
         raise ConfigError(f"{told}, {free / 2**30:.1f} GiB are free: ask for less.")
@@ -37,12 +37,15 @@ def clip_samples(seconds: float, rows: int, codec: Codec) -> int:
 
 def check_codec(model: LM, codec: Codec) -> None:
     """Refuse a codec whose codes are not those of the model."""
+    channels = model.config.channels  # that the codec codes one by one
     for name, own, found in (
-        ("codebooks", model.config.codebooks, codec.codebooks),
+        ("codebooks", model.config.codebooks, channels * codec.codebooks),
         ("bins", model.config.bins, codec.bins),
     ):
         if own != found:
-            told = f"The language model has {own} {name}, the codec beside it {found}"
+            told = f"The language model has {own} {name}, the codec beside it gives {found}"
             raise CheckpointError(f"{told}: put the codec there that it was trained with.")
+    if channels > 1 and codec.channels > 1:
+        raise CheckpointError(f"The language model has {channels} channels of a mono codec, its codec is none.")
     if codec.config.normalise:
         raise CheckpointError("The codec beside the language model normalises the loudness, which codes do not hold.")

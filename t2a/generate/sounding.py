@@ -11,6 +11,7 @@ from torch import Tensor
 from t2a.errors import CheckpointError, ConfigError
 from t2a.models.codec import Codec
 from t2a.models.streaming import StreamingDecoder
+from t2a.tokens.channels import separate
 
 PIECE_SECONDS = 10.0  # of a clip that are decoded at a time when nobody waits for them
 FADE_SECONDS = 0.01
@@ -25,19 +26,22 @@ def decoder(codec: Codec) -> StreamingDecoder:
         raise ConfigError(f"The clip cannot be decoded while it is made: {error}") from error
 
 
-def decode(codec: Codec, codes: Tensor, samples: int) -> Tensor:
-    """Return the wave [B, C, samples] of codes [B, K, L], decoded in pieces where it is long and the codec can."""
+def decode(codec: Codec, codes: Tensor, samples: int, channels: int = 1) -> Tensor:
+    """Return the wave [B, C, samples] of codes [B, K, L], decoded in pieces where it is long and the codec can.
+
+    channels: that the codec codes one by one, their codebooks interleaved.
+    """
     piece = max(1, round(PIECE_SECONDS * codec.frame_rate))
     if codes.shape[2] <= piece or codec.config.norm == "time_group":
-        return codec.decode(codes, samples).cpu()
-    return torch.cat(list(sounds(decoder(codec), codes.split(piece, dim=2), samples)), dim=2)
+        return _grouped(codec.decode(separate(codes, channels), samples), channels).cpu()
+    return torch.cat(list(sounds(decoder(codec), codes.split(piece, dim=2), samples, channels)), dim=2)
 
 
-def sounds(decoder: StreamingDecoder, pieces: Iterable[Tensor], samples: int) -> Iterator[Tensor]:
+def sounds(decoder: StreamingDecoder, pieces: Iterable[Tensor], samples: int, channels: int = 1) -> Iterator[Tensor]:
     """Turn codes [B, K, n] into waves [B, C, n] of `samples` samples in all, on the CPU; none of them is empty."""
     left = samples
-    for wave in _decoded(decoder, pieces):
-        part = wave[:, :, :left].cpu()
+    for wave in _decoded(decoder, (separate(piece, channels) for piece in pieces)):
+        part = _grouped(wave, channels)[:, :, :left].cpu()
         left -= part.shape[2]
         if part.shape[2]:
             yield part
@@ -47,6 +51,11 @@ def _decoded(decoder: StreamingDecoder, pieces: Iterable[Tensor]) -> Iterator[Te
     for codes in pieces:
         yield decoder.push(codes)
     yield decoder.finish()
+
+
+def _grouped(waves: Tensor, channels: int) -> Tensor:
+    """[B * channels, C, n] -> [B, channels * C, n]."""
+    return waves.unflatten(0, (-1, channels)).flatten(1, 2)
 
 
 def gathered(frames: Iterable[Tensor], at_once: int) -> Iterator[Tensor]:

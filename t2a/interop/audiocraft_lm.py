@@ -72,7 +72,7 @@ def load(package: Package, *, codec: str | None = None, text: str | None = None)
     state = {k: t.float() for k, t in pickles.tensors(_state(package.values), where).items() if ".chroma." not in k}
     codes = _codec(package.path.parent, codec)
     found = settings(state, config, codes.frame_rate, where)
-    _check_codec(codes, found, bool(lookup(config, "interleave_stereo_codebooks.use", False)), where)
+    _check_codec(codes, found, where)
     encoders = {name: _encoder(name, config, text) for name in found["conditions"]}
     own = own_names(state, where)
     try:
@@ -96,13 +96,14 @@ def settings(state: Mapping[str, Tensor], config: Mapping[str, Any], frame_rate:
         raise CheckpointError(f"{where} lacks the layers of its transformer; copy it again.")
     return {
         "codebooks": codebooks,
+        "channels": 2 if lookup(config, "interleave_stereo_codebooks.use", False) else 1,
         "bins": rows - 1,
         "max_frames": round(_number(config, "dataset.segment_duration", 30.0) * frame_rate),
         "pattern": _pattern(config, codebooks, where),
         "width": width,
         "layers": layers,
         "heads": int(_number(config, "transformer_lm.num_heads", width // HEAD_WIDTH)),
-        "feedforward": state["transformer.layers.0.linear1.weight"].shape[0] // width,
+        "feedforward": state["transformer.layers.0.linear1.weight"].shape[0] / width,
         "positions": "sinusoidal",
         "embedding": "sum",
         "conditions": _conditions(state, config, where),
@@ -197,8 +198,15 @@ def _conditions(state: Mapping[str, Tensor], config: Mapping[str, Any], where: s
         "description": _number(config, "classifier_free_guidance.training_dropout", 0.1),
         "self_wav": _number(config, "attribute_dropout.wav.self_wav", 0.0),
     }
+    # A missing melody keeps its places; a missing caption would keep those of the other captions of its batch.
+    places = {"description": 1, "self_wav": _chroma(config).frames or 1}
     return {
-        NAMES[name]: {"width": widths[name], "fuse": [w for w in ways if name in ways[w]], "dropout": shares[name]}
+        NAMES[name]: {
+            "width": widths[name],
+            "fuse": [way for way in ways if name in ways[way]],
+            "dropout": shares[name],
+            "null_length": places[name],
+        }
         for name in reversed(NAMES)
         if name in widths
     }
@@ -210,6 +218,10 @@ def _encoder(name: str, config: Mapping[str, Any], text: str | None) -> EncoderC
         found = text or lookup(config, "conditioners.description.t5.name", "t5-base")
         hub = f"google-t5/{found}" if re.fullmatch(r"t5-\w+", found) and not Path(found).is_dir() else found
         return T5Config(kind="t5", name=hub, max_tokens=512)
+    return _chroma(config)
+
+
+def _chroma(config: Mapping[str, Any]) -> ChromaConfig:
     where = "conditioners.self_wav.chroma_stem"
     whole = bool(lookup(config, f"{where}.match_len_on_eval", True))
     return ChromaConfig(
@@ -242,11 +254,11 @@ def _codec(folder: Path, given: str | None) -> Codec:
         raise CheckpointError(f"{path} only points to the codec {pointed}: give --codec FOLDER. {error}") from error
 
 
-def _check_codec(codec: Codec, model: Mapping[str, Any], stereo: bool, where: str) -> None:
+def _check_codec(codec: Codec, model: Mapping[str, Any], where: str) -> None:
     """Refuse a codec whose codes are not the model's; of a stereo model it codes left and right one after the other."""
-    own, found = (model["codebooks"], model["bins"]), (codec.codebooks * (1 + stereo), codec.bins)
-    if own != found:
+    channels = model["channels"]
+    if (model["codebooks"], model["bins"]) != (codec.codebooks * channels, codec.bins):
         raise ConfigError(
-            f"The language model of {where} has {own[0]} codebooks of {own[1]} codes {'in stereo ' * stereo}and "
-            f"its codec has {codec.codebooks} of {codec.bins}: give --codec FOLDER with its own."
+            f"The language model of {where} has {model['codebooks']} codebooks of {model['bins']} codes for {channels} "
+            f"channel(s), its codec has {codec.codebooks} of {codec.bins}: give --codec FOLDER with its own."
         )

@@ -116,9 +116,7 @@ def refuse(where: str, settings: Mapping[str, tuple[Any, Any]]) -> None:
     """Raise `CheckpointError` if a setting (name -> what it is, what alone a codec of ours knows) is another."""
     for name, (found, known) in settings.items():
         if found != known:
-            raise CheckpointError(
-                f"{where}: its {name} is {found}, t2a's codec knows {known} only; it cannot be taken."
-            )
+            raise CheckpointError(f"{where}: its {name} is {found}, t2a knows {known} only; it cannot be taken.")
 
 
 def convert(load: Callable[[], Codec], out: str) -> str:

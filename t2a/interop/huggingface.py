@@ -2,8 +2,9 @@
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import huggingface_hub
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -17,7 +18,23 @@ from t2a.models.codec import Codec
 from t2a.models.pretrained import read_tensors
 
 CONFIG, WEIGHTS, PICKLE = "config.json", "model.safetensors", "pytorch_model.bin"
+INDEX = f"{WEIGHTS}.index.json"  # of weights in several files
 NORMS = {"weight_norm": "weight", "time_group_norm": "time_group"}
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+class AnySettings(BaseModel):
+    """Which model of transformers a `config.json` is of."""
+
+    model_type: str | None = None
+
+
+class Index(BaseModel):
+    """Where the weights of a model in several files are."""
+
+    weight_map: dict[str, str]
 
 
 class EncodecSettings(BaseModel):
@@ -51,10 +68,14 @@ class EncodecSettings(BaseModel):
 def load(source: str) -> Codec:
     """Return the codec of an EncodecModel folder or hub id, in eval mode. Raises `CheckpointError`, `ConfigError`."""
     folder = fetch(source)
-    found = read_settings(folder / CONFIG)
-    own = own_names(read_weights(folder), source)
+    return codec(read_settings(folder / CONFIG, EncodecSettings, "an EncodecModel"), read_weights(folder), source)
+
+
+def codec(found: EncodecSettings, tensors: Mapping[str, Tensor], where: str) -> Codec:
+    """Return the codec of settings and tensors, in eval mode. Raises `CheckpointError`."""
+    own = own_names(tensors, where)
     refuse(
-        source,
+        where,
         {
             "compress": (found.compress, 2),
             "trim_right_ratio": (found.trim_right_ratio, 1),
@@ -62,7 +83,7 @@ def load(source: str) -> Codec:
             "dilation_growth_rate": (found.dilation_growth_rate if found.num_residual_layers > 1 else 2, 2),
         },
     )
-    return assemble(settings(found, codebooks=len(own["quantizer.codebook"])), own, source)
+    return assemble(settings(found, codebooks=len(own["quantizer.codebook"])), own, where)
 
 
 def settings(found: EncodecSettings, codebooks: int) -> dict[str, Any]:
@@ -92,16 +113,24 @@ def settings(found: EncodecSettings, codebooks: int) -> dict[str, Any]:
     }
 
 
-def fetch(source: str) -> Path:
-    """Return the local folder of a model, downloaded where `source` is an id of the hub."""
+def model_type(source: str) -> str | None:
+    """Tell what a folder or a hub id holds, without its weights. Raises `CheckpointError`, `ConfigError`."""
+    return read_settings(fetch(source, [CONFIG], CONFIG) / CONFIG, AnySettings, "a model").model_type
+
+
+def fetch(source: str, wanted: Sequence[str] = (CONFIG, WEIGHTS), instead: str = PICKLE) -> Path:
+    """Return the local folder of a model, downloaded where `source` is an id of the hub.
+
+    wanted: files, as globs; `instead` is taken where there are no weights among them.
+    """
     if Path(source).is_dir():
         return Path(source)
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", source):
         raise ConfigError(f"There is no folder {source}, nor can a model of the hub have that name.")
     try:
-        folder = Path(huggingface_hub.snapshot_download(source, allow_patterns=[CONFIG, WEIGHTS]))
-        if not (folder / WEIGHTS).exists():
-            folder = Path(huggingface_hub.snapshot_download(source, allow_patterns=[CONFIG, PICKLE]))
+        folder = Path(huggingface_hub.snapshot_download(source, allow_patterns=list(wanted)))
+        if not any((folder / name).exists() for name in (WEIGHTS, INDEX)) and instead not in wanted:
+            folder = Path(huggingface_hub.snapshot_download(source, allow_patterns=[*wanted, instead]))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         told = str(error).strip().splitlines()[0].rstrip(".")
         raise CheckpointError(
@@ -111,23 +140,30 @@ def fetch(source: str) -> Path:
     return folder
 
 
-def read_settings(path: Path) -> EncodecSettings:
-    """Read `config.json`. Raises `CheckpointError`."""
+def read_settings(path: Path, model: type[S], what: str) -> S:
+    """Read `config.json`, which should describe `what`. Raises `CheckpointError`."""
     try:
-        return EncodecSettings.model_validate(json.loads(path.read_text()))
+        return model.model_validate(json.loads(path.read_text()))
     except (OSError, ValueError) as error:
         if isinstance(error, ValidationError):
             first = error.errors()[0]
             told = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         else:
             told = str(error)
-        raise CheckpointError(f"{path} does not describe an EncodecModel ({told}).") from error
+        raise CheckpointError(f"{path} does not describe {what} ({told}).") from error
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Read the tensors of a model folder. Raises `CheckpointError`."""
+    """Read the tensors of a model folder, in one file or in several. Raises `CheckpointError`."""
     if (folder / WEIGHTS).exists():
         return read_tensors(folder / WEIGHTS)
+    if (folder / INDEX).exists():
+        found: dict[str, Tensor] = {}
+        for name in sorted(set(read_settings(folder / INDEX, Index, "weights").weight_map.values())):
+            if Path(name).name != name:
+                raise CheckpointError(f"{folder / INDEX} names {name}, which is no file of this folder.")
+            found |= read_tensors(folder / name)
+        return found
     if (folder / PICKLE).exists():
         return pickles.tensors(pickles.read(folder / PICKLE), str(folder / PICKLE))
-    raise CheckpointError(f"{folder} holds no {WEIGHTS} and no {PICKLE}: give the folder of an EncodecModel.")
+    raise CheckpointError(f"{folder} holds no {WEIGHTS} and no {PICKLE}: give the folder of a model of transformers.")

@@ -19,12 +19,16 @@ class Language(NamedTuple):
     model: LM
     codec: Codec
     encoders: Mapping[str, EncoderConfig]
+    more: Callable[[Path], None] | None = None
+    """writes what else belongs into the folder, such as a text encoder that comes with the model"""
 
     def write(self, folder: Path) -> None:
         """Fill a local folder."""
         self.model.save_pretrained(folder)
         self.codec.save_pretrained(folder / "codec")
         EncodersFile(encoders=dict(self.encoders)).write(folder)
+        if self.more is not None:
+            self.more(folder)
 
 
 def convert(load: Callable[[], Language], out: str) -> str:

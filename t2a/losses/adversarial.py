@@ -30,7 +30,7 @@ def feature_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tenso
             constant, within = r.detach(), tuple(range(1, r.ndim))
             scale = constant.abs().mean(within).clamp_min(1e-8) * constant[0].numel()
             # A sum's gradient is not laid out anew, as a mean's is: it keeps the memory layout of the features.
-            ratios.append(((constant - f).abs().sum(within) / scale).mean())
+            ratios.append(((f - constant).abs().sum(within) / scale).mean())
     return torch.stack(ratios).mean()
 
 

@@ -12,6 +12,7 @@ from t2a.config import Config
 from t2a.errors import ConfigError
 from t2a.models.pretrained import Pretrained
 from t2a.models.waves import check, check_shape
+from t2a.nn import channels_last
 from t2a.nn.conv import Conv1d, ConvTranspose1d, Norm, NormedWeight, PadMode
 from t2a.nn.quantize import QuantizerConfig, ResidualQuantizer
 
@@ -197,17 +198,29 @@ class ResidualUnit(nn.Module):
         )
         conv = config.shortcut == "conv"
         self.shortcut = Conv1d(width, width, 1, **_common(config)) if conv else nn.Identity()
+        self.whole = config.norm == "time_group"
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.block(x)
-        return y + self.shortcut(x) if torch.is_grad_enabled() else y.add_(self.shortcut(x))
+        elu, conv, between, last = self.block
+        if not channels_last.suits(x) or self.whole or torch.compiler.is_compiling():
+            return last.add_to(self.shortcut(x), between(conv(elu(x))))
+        y = torch.empty_like(x)
+        left, right = conv.margins(x.shape[2])
+        for start, stop in channels_last.tiles(x):
+            low, high = max(0, start - left), min(x.shape[2], stop + right)
+            hidden = conv.convolve(channels_last.elu(x[..., low:high]), left - (start - low), right - (high - stop))
+            part = y[..., start:stop].copy_(self.shortcut(x[..., start:stop]))
+            last.add_to(part, channels_last.elu(hidden))
+        return y
 
 
 class ELU(nn.ELU):
     """An ELU whose input nobody else needs: without gradients it is overwritten."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.elu(x, inplace=not torch.is_grad_enabled())
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return functional.elu(x)
+        return channels_last.elu_(x) if channels_last.suits(x) else functional.elu(x, inplace=True)
 
 
 class SkipLSTM(nn.Module):
@@ -218,8 +231,12 @@ class SkipLSTM(nn.Module):
         self.lstm = nn.LSTM(width, width, layers, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        y, _ = self.lstm(x.transpose(1, 2))
-        return x + y.transpose(1, 2)
+        frames = x.transpose(1, 2)
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            # oneDNN's backward pass of a bfloat16 LSTM takes three times as long as that in float32.
+            with torch.autocast("cpu", enabled=False):
+                return x + self.lstm(frames.float())[0].to(x.dtype).transpose(1, 2)
+        return x + self.lstm(frames)[0].transpose(1, 2)
 
 
 def encoder(config: CodecConfig) -> nn.Sequential:

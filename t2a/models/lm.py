@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -25,12 +26,14 @@ class ConditionConfig(Config):
     width: int = Field(gt=0)  # of the encoder's states
     fuse: tuple[Literal["prepend", "cross", "sum"], ...] = Field(min_length=1)  # how it reaches the decoder
     dropout: float = Field(0.1, ge=0, le=1)  # share of the training rows that do not see it
+    null_length: int = Field(1, gt=0)  # null tokens that stand in its place where it is missing
 
 
 class LMConfig(Config):
     """Sizes and wiring of an `LM`."""
 
     codebooks: int = Field(4, gt=0)
+    channels: int = Field(1, gt=0)  # that a mono codec codes one by one; their codebooks are interleaved
     bins: int = Field(1024, gt=1)  # codes of a codebook; the special token is one more
     max_frames: int = Field(500, gt=0)  # the longest clip it is trained on
     pattern: Pattern | tuple[Natural, ...] | Order = "delay"  # a name, delays, or an order: see t2a.tokens.patterns
@@ -51,6 +54,8 @@ class LMConfig(Config):
     def _fits(self) -> "LMConfig":
         if self.width % (2 * self.heads):
             raise ValueError(f"width {self.width} must be a multiple of 2 * heads = {2 * self.heads}")
+        if self.codebooks % self.channels:
+            raise ValueError(f"codebooks {self.codebooks} must be a multiple of channels {self.channels}")
         if self.kv_heads is not None and self.heads % self.kv_heads:
             raise ValueError(f"heads {self.heads} must be a multiple of kv_heads {self.kv_heads}")
         if isinstance(self.pattern, tuple) and _placed(self.pattern) != list(range(self.codebooks)):
@@ -84,7 +89,7 @@ class LM(Pretrained):
 
     A condition stands before the audio (`prepend`), is attended to in every block (`cross`), is added to every
     position of the audio (`sum`; the mean of its tokens), or several of these. A row without it - dropped in training,
-    with an empty mask, or where none is given - gets one learned null token in its place.
+    with an empty mask, or where none is given - gets a learned null token in its place, `null_length` times.
     """
 
     model_type: ClassVar[str] = "lm"
@@ -190,15 +195,16 @@ class LM(Pretrained):
         return Fused(_joined(ways["prepend"]), _joined(ways["cross"]), added)
 
     def _project(self, name: str, condition: Condition | None, batch: int, drop: Tensor | None) -> Condition:
-        """Bring one condition to the model's width; rows without it hold the null token at place 0."""
-        null, projection = self.nulls[name], self.projections[name]
+        """Bring one condition to the model's width; rows without it hold the null at their first places."""
+        null, projection, length = self.nulls[name], self.projections[name], self.config.conditions[name].null_length
         if condition is None:
-            return Condition(null.expand(batch, 1, -1), null.new_ones(batch, 1, dtype=torch.bool))
+            return Condition(null.expand(batch, length, -1), null.new_ones(batch, length, dtype=torch.bool))
         mask = condition.mask if drop is None else condition.mask & ~drop[:, None]
         tokens = projection(condition.tokens.to(projection.weight.dtype)).masked_fill(~mask[..., None], 0.0)
-        place = torch.zeros_like(mask)
-        place[:, 0] = ~mask.any(1)
-        return Condition(torch.where(place[..., None], null.to(tokens.dtype), tokens), mask | place)
+        room = max(0, length - mask.shape[1])
+        tokens, mask = F.pad(tokens, (0, 0, 0, room)), F.pad(mask, (0, room))
+        places = (torch.arange(mask.shape[1], device=mask.device) < length) & ~mask.any(1, keepdim=True)
+        return Condition(torch.where(places[..., None], null.to(tokens.dtype), tokens), mask | places)
 
     def _logits(self, y: Tensor) -> Tensor:
         """[B, S, D] -> [B, K, S, V]."""

@@ -169,8 +169,10 @@ def _portable(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", dtype, copy=True).contiguous()
 
 
-def check_fit(where: str | Path, own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that do not fit the model exactly."""
+def check_fit(
+    where: str | Path, own: Mapping[str, Tensor], given: Mapping[str, Tensor], config: str = "its config"
+) -> None:
+    """Refuse tensors that do not fit the model of a `config` exactly."""
     shapes = [
         f"{name} {list(given[name].shape)} instead of {list(own[name].shape)}"
         for name in own.keys() & given.keys()
@@ -187,4 +189,4 @@ def check_fit(where: str | Path, own: Mapping[str, Tensor], given: Mapping[str, 
         if names
     ]
     if told:
-        raise CheckpointError(f"The tensors of {where} do not fit its config: {'; '.join(told)}.")
+        raise CheckpointError(f"The tensors of {where} do not fit {config}: {'; '.join(told)}.")

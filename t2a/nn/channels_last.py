@@ -5,19 +5,42 @@ a transposed convolution is a matrix product whose result already lies in order.
 `side_by_side` are read without a copy.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+TILE = 2**18  # values, 1 MB: what is done to a tile several times stays in the cache
+
 
 def suits(x: Tensor) -> bool:
-    """Tell whether these functions are the quick ones for x: on a CPU, without gradients."""
-    return x.device.type == "cpu" and not torch.is_grad_enabled()
+    """Tell whether these functions are for x: on a CPU, without gradients, in one type (autocast would mix two)."""
+    return x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
 
 
 def side_by_side(x: Tensor) -> Tensor:
     """Return [A, B, C] with the memory of [A, C, B]; a copy only where it must be."""
     return x.transpose(1, 2).contiguous().transpose(1, 2)
+
+
+def tiles(x: Tensor) -> list[tuple[int, int]]:
+    """Cut the time of x [B, C, T] into tiles."""
+    size = max(1, TILE // (len(x) * x.shape[1]))
+    return [(start, min(start + size, x.shape[2])) for start in range(0, x.shape[2], size)]
+
+
+def elu(x: Tensor) -> Tensor:
+    """Return max(x, exp(min(x, 0)) - 1), up to a rounding of 1; torch's own takes the exact expm1, twice as long."""
+    y = x.clamp(max=0).to(torch.promote_types(x.dtype, torch.float32)).mul_(1 / math.log(2)).exp2_().sub_(1)
+    return torch.maximum(x, y.to(x.dtype), out=y if x.dtype == y.dtype else None)
+
+
+def elu_(x: Tensor) -> Tensor:
+    """Overwrite x [B, C, T] with its ELU."""
+    for start, stop in tiles(x):
+        x[..., start:stop] = elu(x[..., start:stop])
+    return x
 
 
 def join(parts: list[Tensor]) -> Tensor:
@@ -54,6 +77,13 @@ def conv1d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding:
     return functional.conv2d(x, weight, bias, (1, stride), (0, padding), (1, dilation)).squeeze(2)
 
 
+def add_product(y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Add a convolution of kernel size 1 of x [B, C, T] to y [B, C', T], in place, which spares a pass over memory."""
+    matrix = weight.squeeze(2).transpose(0, 1).expand(len(x), -1, -1)
+    y.transpose(1, 2).baddbmm_(x.transpose(1, 2), matrix)
+    return y if bias is None else y.add_(bias[:, None])
+
+
 def _few_outputs(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, dilation: int) -> Tensor:
     """Take each tap's product with the whole signal, then add them up shifted, which costs next to nothing."""
     outputs, _, size = weight.shape
@@ -70,13 +100,12 @@ def conv_transpose1d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int
     The kernel has kernel / stride taps of `stride` samples: what comes out at frame l is the sum over taps j of
     x[l - j] times the matrix [C, stride C'] of tap j.
     """
+    batch, outputs, frames = len(x), weight.shape[1], x.shape[2]
     taps = weight.shape[2] // stride
     matrices = weight.transpose(1, 2).unflatten(1, (taps, stride)).flatten(2)
-    rows = functional.pad(x.transpose(1, 2), (0, 0, taps - 1, taps - 1))
-    frames = rows.shape[1] - taps + 1
-    y = rows.new_zeros(()) if bias is None else bias.repeat(stride)
+    y = x.new_zeros(batch, frames + taps - 1, stride * outputs)
+    if bias is not None:
+        y += bias.repeat(stride)
     for tap in range(taps):
-        start = taps - 1 - tap
-        part = rows[:, start : start + frames]
-        y = torch.baddbmm(y, part, matrices[:, tap].expand(len(part), -1, -1))
+        y[:, tap : tap + frames].baddbmm_(x.transpose(1, 2), matrices[:, tap].expand(batch, -1, -1))
     return y.unflatten(2, (stride, -1)).flatten(1, 2).transpose(1, 2)

@@ -118,6 +118,14 @@ class Conv1d(NormedWeight):
         convolve = channels_last.conv1d if quick else functional.conv1d
         return self.norm(convolve(x, self.kernel(), self.bias, self.stride, zeros, self.dilation))
 
+    def add_to(self, y: Tensor, x: Tensor) -> Tensor:
+        """Return y + self(x); without gradients y is overwritten."""
+        if torch.is_grad_enabled():
+            return y + self(x)
+        if channels_last.suits(x) and self.kernel_size == self.stride == 1 and isinstance(self.norm, nn.Identity):
+            return channels_last.add_product(y, x, self.kernel(), self.bias)
+        return y.add_(self(x))
+
     def margins(self, samples: int) -> tuple[int, int]:
         """Return the padding on both sides that makes the output of `samples` ceil(samples / stride) long."""
         right = 0 if self.causal else self.padding // 2

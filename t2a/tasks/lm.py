@@ -144,10 +144,13 @@ class LMTask:
         parts: dict[Reads, Any] = {"captions": batch["captions"]}
         if "audio" in batch:
             parts["sounds"] = Sounds(batch["audio"], batch["length"], self.sample_rate)
-        found = self.encoders.to(device)(parts)
+        encoders = self.encoders.to(device)
+        stored = encoders.stored(batch.get("states", {}))
+        found = stored | encoders(parts, without=stored)
         if lacking := self.config.encoders.keys() - found.keys():
             raise ConfigError(
-                f"task.encoders.{min(lacking)} reads sounds, but the batches hold codes alone: use data.kind=audio."
+                f"task.encoders.{min(lacking)} reads sounds, but the batches hold codes alone: prepare them "
+                f"--with {min(lacking)}={self.config.encoders[min(lacking)].kind}, or use data.kind=audio."
             )
         return found
 

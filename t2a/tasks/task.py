@@ -49,11 +49,14 @@ def check_codec(codec: Mapping[str, Any], where: str, model: Any) -> None:
     """Refuse a codec (its `config.json`, found at `where`) whose codes a model's config has no room for."""
     if codec.get("model_type") != "codec":
         raise ConfigError(f"task.codec: {where} holds a {codec.get('model_type')}, not a codec.")
+    channels = getattr(model, "channels", 1)  # that the codec codes one by one
+    many = f" for {channels} channels" if channels > 1 else ""
+    wanted = codec["quantizer"] | {"codebooks": channels * codec["quantizer"]["codebooks"]}
     for name in ("codebooks", "bins"):
-        own, found = getattr(model, name), codec["quantizer"][name]
+        own, found = getattr(model, name), wanted[name]
         if own != found:
             raise ConfigError(
-                f"task.model.{name} is {own}, but the codec {where} has {found} {name}: "
+                f"task.model.{name} is {own}, but the codec {where} has {found} {name}{many}: "
                 f"set task.model.{name}={found} or take another codec."
             )
 

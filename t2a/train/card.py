@@ -11,6 +11,8 @@ def model_card(run: Run, trainer: Mapping[str, Any], licences: Mapping[str, int]
     """Write a model card: what the model is, how far it was trained, on what, and how good it was then."""
     metrics = {name: value for name, value in trainer["metrics"].items() if name.startswith(("eval/", "loss/"))}
     table = "\n".join(f"| {name} | {value:.5g} |" for name, value in sorted(metrics.items()))
+    begun = f"\nTraining began with the weights of `{run.init}`." if run.init else ""
+    begun += f" Changes of rank {run.lora.rank} were trained and are merged into them." if run.lora else ""
     seen = trainer["position"]["skips"]["kept"]
     return f"""---
 library_name: t2a
@@ -19,7 +21,8 @@ tags: [text-to-audio, {run.task.kind}]
 # {run.name}
 
 A `{run.task.kind}` after step {trainer["step"]} of {run.steps}, batch {run.batch_size}, {seen} rows of
-`{run.data.uri}` (split `{run.data.split}`). The weights are the float32 exponential moving average of the training.
+`{run.data.uri}` (split `{run.data.split}`). The weights are the float32 exponential moving average of
+the training.{begun}
 
 Load it with `t2a info FOLDER`, or in Python with `from_pretrained(FOLDER)`.
 

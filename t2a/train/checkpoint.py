@@ -23,6 +23,7 @@ from t2a.config import dump
 from t2a.data.batch import Batches
 from t2a.data.position import Position
 from t2a.errors import CheckpointError, StorageError
+from t2a.nn.lora import merged
 from t2a.tasks.task import Task
 from t2a.train.card import model_card
 from t2a.train.ema import Ema
@@ -158,7 +159,7 @@ class Checkpoints:
             save_file(tensors, folder / "state" / name / AVERAGE)
         model = folder / "model"
         model.mkdir()
-        self.task.export(weights, model)
+        self.task.export({name: merged(tensors) for name, tensors in weights.items()}, model)
         (model / "README.md").write_text(model_card(self.run, trainer))
         (folder / "recipe.yaml").write_text(dump(self.run))
 
@@ -209,10 +210,7 @@ def restore(found: Found, engines: dict[str, Engine], emas: dict[str, Ema], rank
             state = folder / f"{name}-universal"
         engine.load(state)
         whole = load_file(folder / name / AVERAGE)
-        # DeepSpeed's conversion leaves buffers behind, and codebooks are buffers.
-        for key, buffer in engine.module.named_buffers():
-            if key in whole:
-                buffer.copy_(whole[key])
+        engine.fill(whole)  # DeepSpeed's conversion leaves behind buffers, as codebooks are, and frozen weights
         if name in emas:
             emas[name].restore(whole)
     random = folder / f"rng-{ranks.rank:05d}.safetensors"

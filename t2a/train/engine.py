@@ -5,6 +5,7 @@ import io
 import logging
 import os
 from argparse import Namespace
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from deepspeed.utils import safe_get_full_fp32_param, safe_set_full_fp32_param, 
 from t2a.errors import CheckpointError
 from t2a.train.optim import OptimConfig, adamw
 from t2a.train.precision import cast_forward
-from t2a.train.protocol import EngineConfig
+from t2a.train.protocol import EngineConfig, untrained
 
 logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
 # DeepSpeed would build a shared-memory all-reduce with a C++ compiler (40 s, and forever behind the lock of a killed
@@ -101,6 +102,14 @@ class ZeroEngine:
         for name, parameter in self.module.named_parameters():
             if parameter.requires_grad:
                 _assign(parameter, weights[name])
+
+    @torch.no_grad()
+    def fill(self, weights: dict[str, Tensor]) -> None:
+        for name, tensor in untrained(self.module).items():
+            if name in weights:
+                parted = hasattr(tensor, "ds_id")
+                with deepspeed.zero.GatheredParameters([tensor], modifier_rank=0) if parted else nullcontext():
+                    tensor.data.copy_(weights[name])
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

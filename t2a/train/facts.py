@@ -30,7 +30,8 @@ def _network(run: Run, name: str, engine: Engine) -> str:
     shapes = {key: list(getattr(p, "ds_shape", p.shape)) for key, p in engine.module.named_parameters()}
     trained = [key for key, p in engine.module.named_parameters() if p.requires_grad]
     count = sum(getattr(p, "ds_numel", p.numel()) for p in engine.module.parameters())
-    digest = hashlib.sha256(json.dumps([shapes, trained, run.optim[name].decay_all]).encode()).hexdigest()
+    told = [shapes, trained, run.optim[name].decay_all, *([run.lora.alpha] if run.lora else [])]
+    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
     return f"{count} parameters in {len(shapes)} tensors, {digest[:12]}"
 
 

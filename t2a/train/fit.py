@@ -167,6 +167,8 @@ def absolute(run: Run) -> Run:
         "out": _absolute(run.out),
         "data": run.data.model_copy(update={"uri": _absolute(run.data.uri)}),
     }
+    if run.init is not None:
+        changes["init"] = _absolute(run.init)
     codec = getattr(run.task, "codec", None)
     if isinstance(codec, str):
         changes["task"] = run.task.model_copy(update={"codec": _absolute(codec)})

@@ -216,7 +216,15 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
 
 
 def split(batch: Batch, count: int) -> Iterator[Batch]:
-    """Cut the rows of a batch into `count` equal micro-batches, tensors and lists alike."""
+    """Cut the rows of a batch into `count` equal micro-batches: tensors, lists, mappings and tuples of them."""
     size = len(batch["ids"]) // count
     for first in range(0, size * count, size):
-        yield {key: value[first : first + size] for key, value in batch.items()}
+        yield _rows(batch, slice(first, first + size))
+
+
+def _rows(value: Any, rows: slice) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _rows(item, rows) for key, item in value.items()}
+    if isinstance(value, tuple):  # a named one, as of states and their mask
+        return type(value)(*(_rows(item, rows) for item in value))
+    return value if isinstance(value, str) else value[rows]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from t2a.train.optim import OptimConfig, adamw
 from t2a.train.precision import cast_forward
-from t2a.train.protocol import EngineConfig
+from t2a.train.protocol import EngineConfig, untrained
 
 
 class PlainEngine:
@@ -55,6 +55,11 @@ class PlainEngine:
         for name, parameter in self.module.named_parameters():
             if parameter.requires_grad:
                 parameter.data.copy_(weights[name])
+
+    def fill(self, weights: dict[str, Tensor]) -> None:
+        for name, tensor in untrained(self.module).items():
+            if name in weights:
+                tensor.data.copy_(weights[name])
 
     def save(self, folder: Path) -> None:
         state = {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict()}

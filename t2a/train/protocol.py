@@ -60,8 +60,16 @@ class Engine(Protocol):
     def assign(self, weights: dict[str, Tensor]) -> None:
         """Overwrite the masters (not the weights computed with) by full float32 tensors."""
 
+    def fill(self, weights: dict[str, Tensor]) -> None:
+        """Overwrite buffers and frozen weights by those of the full tensors that bear their names."""
+
     def save(self, folder: Path) -> None:
         """Write weights and optimizer state, each rank its own files."""
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote."""
+
+
+def untrained(module: nn.Module) -> dict[str, Tensor]:
+    """Give a module's frozen parameters and buffers by name."""
+    return {name: p for name, p in module.named_parameters() if not p.requires_grad} | dict(module.named_buffers())

@@ -6,14 +6,16 @@ from t2a.data.shards import read_manifest
 from t2a.errors import ConfigError, DataError
 from t2a.models.pretrained import locate, read_config
 from t2a.train.run import Run
+from t2a.train.start import check_start
 
 
 def check_ready(run: Run) -> None:
     """Raise `StorageError`, `DataError`, `ConfigError` or what the task says unless all that `run` names is there."""
     storage.check(run.out, write=True)
     _check_data(run)
-    run.task.build()
+    task = run.task.build()
     _check_codec(run)
+    check_start(run, task)
 
 
 def _check_data(run: Run) -> None:

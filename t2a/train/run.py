@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from t2a import storage
 from t2a.config import Config
 from t2a.data.rows import DataConfig
+from t2a.nn.lora import LoraConfig
 from t2a.tasks.codec import CodecTaskConfig
 from t2a.tasks.entropy import EntropyTaskConfig
 from t2a.tasks.lm import LMTaskConfig
@@ -41,6 +42,8 @@ class Run(Config):
     cpus: logical CPUs a worker takes from Ray; at least one CPU of the cluster must stay free for reading data.
     max_failures: how often a lost worker or node is replaced before the run gives up; -1 never gives up.
     log_rows: keep the ids of the rows that each rank took in the checkpoints.
+    init: an exported model (a folder, a run, s3://, models:/name@alias) whose weights the run begins with.
+    lora: train low-rank changes of that model alone; they are merged into what is exported.
     """
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -53,6 +56,8 @@ class Run(Config):
     gpu: bool = False
     max_failures: int = Field(3, ge=-1)
     task: TaskConfig
+    init: str | None = None
+    lora: LoraConfig | None = None
     data: DataConfig
     optim: dict[str, OptimConfig]
     engine: EngineConfig = EngineConfig()
@@ -83,6 +88,14 @@ class Run(Config):
             )
         if self.engine.kind == "plain" and self.workers > 1:
             raise ValueError(f"engine.kind plain has one worker, not {self.workers}; take deepspeed or set workers=1")
+        return self
+
+    @model_validator(mode="after")
+    def _adapts_what_there_is(self) -> "Run":
+        if self.lora and self.init is None:
+            raise ValueError("lora adapts a model that there is already: name it as init, or leave lora out")
+        if self.lora and self.engine.precision == "bf16":
+            raise ValueError("lora with precision bf16 would round the frozen weights; take engine.precision=autocast")
         return self
 
     @model_validator(mode="after")

@@ -24,6 +24,7 @@ from t2a.train.protocol import Engine
 from t2a.train.ranks import Ranks
 from t2a.train.reporter import NullReporter, Reporter
 from t2a.train.run import Run
+from t2a.train.start import networks, parameters
 from t2a.train.track import RunHandle
 
 
@@ -56,7 +57,11 @@ def train(
     task = ranks.each(run.task.build)
     assert task is not None
     torch.manual_seed(run.seed)
-    engines = _engines(run, task.networks(), ranks, universal=needs_conversion(found, ranks.size))
+    made = ranks.each(lambda: networks(run, task, resumed=found is not None))
+    assert made is not None
+    if not found:
+        reporter.metrics(start, parameters(made))
+    engines = _engines(run, made, ranks, universal=needs_conversion(found, ranks.size))
     emas = {name: Ema(engine, run.engine.ema) for name, engine in engines.items()} if run.engine.ema else {}
     torch.manual_seed(hash((run.seed, start, ranks.rank)))  # ranks must draw different dropout, crops, ...
     scratch = _scratch(run, ranks)
@@ -86,10 +91,10 @@ def _newest(run: Run) -> Found | None:
     return found
 
 
-def _engines(run: Run, networks: dict[str, nn.Module], ranks: Ranks, universal: bool) -> dict[str, Engine]:
+def _engines(run: Run, made: dict[str, nn.Module], ranks: Ranks, universal: bool) -> dict[str, Engine]:
     micro_batch = run.batch_size // ranks.size // run.engine.accumulate
     engines: dict[str, Engine] = {}
-    for name, network in networks.items():
+    for name, network in made.items():
         if run.engine.kind == "plain":
             engines[name] = PlainEngine(network, run.optim[name], run.engine, ranks.device)
         else:

@@ -151,8 +151,12 @@ def test_what_bfloat16_costs(name, benchmark):
 
 
 @pytest.mark.timeout(600)
-def test_a_training_step_of_real_size(benchmark):
-    """Two clips of 1 s at 16 kHz through codec, critic, losses, both backward passes and both optimizers."""
+@pytest.mark.parametrize("autocast", [False, True], ids=["fp32", "autocast"])
+def test_a_training_step_of_real_size(autocast, benchmark):
+    """Two clips of 1 s at 16 kHz through codec, critic, losses, both backward passes and both optimizers.
+
+    The recipe of the real size trains with autocast to bfloat16.
+    """
     torch.manual_seed(0)
     task = CodecTask(CodecTaskConfig())
     nets = {name: net.train() for name, net in task.networks().items()}
@@ -162,6 +166,7 @@ def test_a_training_step_of_real_size(benchmark):
         nets["codec"](batch["audio"])  # k-means belongs to no step
     clock = Clock(task, nets)
 
+    @torch.autocast("cpu", torch.bfloat16, enabled=autocast)
     def step() -> None:
         clock.begin()
         for name, loss, _ in task.losses(nets, batch, 0):
@@ -178,7 +183,10 @@ def test_a_training_step_of_real_size(benchmark):
     parts = {name: sum(took) / 5 for name, took in clock.laps.items()}
     whole = sum(parts.values())
     benchmark.extra_info |= {"CPU-seconds": whole, "parts": parts}
-    print(f"\n{whole:.2f} CPU-s a step: " + ", ".join(f"{name} {took:.2f}" for name, took in parts.items()))
+    print(
+        f"\n{'autocast' if autocast else 'fp32'}: {whole:.2f} CPU-s a step: "
+        + ", ".join(f"{name} {took:.2f}" for name, took in parts.items())
+    )
     left, right = torch.randn(2, 1024, 1024)
     product = statistics.median(seconds(lambda: left @ right) for _ in range(20))
     print(f"a matrix product of 1024 runs at {2 * 1.024**3 / product:.0f} GFLOP/s")

@@ -1,5 +1,8 @@
 """`t2a import` and `t2a decompress` of a foreign file, from end to end."""
 
+import re
+import shutil
+
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -9,7 +12,7 @@ from t2a.cli import app, main
 from t2a.models.codec import Codec, CodecConfig
 from t2a.nn.quantize import QuantizerConfig
 from tests.conditions import peers as encoders
-from tests.interop import peers, released
+from tests.interop import musicgens, peers, released
 
 
 def test_a_foreign_codec_decodes_a_foreign_file(tmp_path):
@@ -54,3 +57,23 @@ def test_a_foreign_language_model_becomes_a_folder_that_generates(tmp_path, monk
     )
     assert said.exit_code == 0, said.output
     assert probe(tmp_path / "x.wav").seconds == 0.1
+    judge = encoders.clap(tmp_path / "clap")
+    ranked = ["--seconds", "0.1", "--out", f"{tmp_path}/y.wav", "--best-of", "2", "--judge", str(judge)]
+    said = CliRunner().invoke(app, ["generate", f"{tmp_path}/lm", "a dog barks", *ranked])
+    assert said.exit_code == 0, said.output
+    assert re.search(r"y\.wav: 0\.1 s, seed \d+, score -?0\.\d+, the best of", " ".join(said.output.split()))
+
+
+@pytest.mark.parametrize(("kind", "channels"), [("stereo", 2), ("melody", 1)])
+def test_a_musicgen_of_transformers_becomes_a_folder_that_generates(kind, channels, tmp_path, monkeypatch):
+    source = musicgens.saved(musicgens.build(kind), tmp_path / "source")
+    made = CliRunner().invoke(app, ["import", "huggingface", source, f"{tmp_path}/lm"])
+    assert made.exit_code == 0, made.output
+    assert "text by t5; 8,000 Hz" in " ".join(made.output.split())
+    shutil.rmtree(source)
+    said = CliRunner().invoke(
+        app, ["generate", f"{tmp_path}/lm", "a dog barks", "--seconds", "0.1", "--out", f"{tmp_path}/x.wav"]
+    )
+    assert said.exit_code == 0, said.output
+    found = probe(tmp_path / "x.wav")
+    assert (found.seconds, found.channels) == (0.1, channels)

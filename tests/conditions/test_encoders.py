@@ -2,11 +2,12 @@ import pytest
 import torch
 
 from t2a.conditions.encoder import Sounds
-from t2a.conditions.encoders import Encoders, EncodersFile
+from t2a.conditions.encoders import Encoders, EncodersFile, parse_options
 from t2a.conditions.melody import ChromaConfig
 from t2a.conditions.text import MiniLMConfig, T5Config
 from t2a.config import validate
 from t2a.errors import ConfigError
+from t2a.nn.condition import StoredCondition, padded
 from tests.conditions import peers
 
 MELODY = ChromaConfig(kind="chroma", sample_rate=8000, window=1024)
@@ -58,3 +59,20 @@ def test_a_model_folder_remembers_its_encoders(tmp_path):
 def test_an_unknown_kind_is_refused_with_a_suggestion():
     with pytest.raises(ConfigError, match="did you mean minilm"):
         validate(EncodersFile, {"encoders": {"text": {"kind": "minilmm"}}}, "recipe")
+
+
+def test_a_command_line_names_encoders_by_kind_or_in_full():
+    found = parse_options(["text=minilm", "melody={kind: chroma, sample_rate: 16000}"])
+    assert found == {"text": MiniLMConfig(), "melody": ChromaConfig(kind="chroma", sample_rate=16000)}
+    for wrong in (["text"], ["=minilm"], ["text=minilm", "text=t5"]):
+        with pytest.raises(ConfigError, match="NAME=KIND"):
+            parse_options(wrong)
+    with pytest.raises(ConfigError, match="did you mean chroma"):
+        parse_options(["melody=chrome"])
+
+
+def test_stored_states_are_checked_for_their_width(text):
+    encoders = Encoders({"text": text}, {"text": 10})
+    stored = StoredCondition(padded([torch.zeros(2, 12)], 12), text.fingerprint())
+    with pytest.raises(ConfigError, match=r"text\.width is 10, but the encoder t5 gives states of width 12"):
+        encoders.stored({"text": stored})

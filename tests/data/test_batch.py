@@ -40,7 +40,8 @@ def test_a_batch_is_what_tasks_are_promised():
     assert batch["length"].tolist() == [8] * 4
     assert batch["ids"] == ["0.0", "0.1", "0.2", "0.3"]
     assert batch["captions"][3] == "row 3"
-    assert set(batch) == {"audio", "length", "captions", "ids"}
+    assert set(batch) == {"audio", "length", "captions", "ids", "states"}
+    assert batch["states"] == {}
 
 
 def test_codes_become_int64_whatever_their_bits():

@@ -84,8 +84,8 @@ def test_channels_are_not_invented():
 
 def test_a_codec_of_other_codes_is_refused():
     for changes, told in (
-        ({"quantizer": {"codebooks": 2, "bins": 32}}, "has 3 codebooks, the codec beside it 2"),
-        ({"quantizer": {"codebooks": 3, "bins": 64}}, "has 32 bins, the codec beside it 64"),
+        ({"quantizer": {"codebooks": 2, "bins": 32}}, "has 3 codebooks, the codec beside it gives 2"),
+        ({"quantizer": {"codebooks": 3, "bins": 64}}, "has 32 bins, the codec beside it gives 64"),
         ({"normalise": True}, "normalises the loudness"),
     ):
         with pytest.raises(CheckpointError, match=told):

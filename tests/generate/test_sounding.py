@@ -28,6 +28,20 @@ def test_a_stream_joined_is_the_whole_clip(codec, pattern, longest):
     np.testing.assert_allclose(joined, whole, atol=1e-4)
 
 
+def test_channels_coded_one_by_one_are_heard_side_by_side():
+    generator = build(codebooks=6, channels=2)
+    beginning = (0.1 * np.random.default_rng(0).standard_normal((2, 20 * HOP)).astype(np.float32), RATE)
+    (whole,) = generator.generate(["rain"], SECONDS, seeds=[3], beginning=beginning)
+    joined = np.concatenate(list(generator.stream("rain", SECONDS, seed=3, beginning=beginning)), axis=1)
+    assert whole.shape == (2, round(SECONDS * RATE))
+    np.testing.assert_allclose(joined, whole, atol=1e-4)
+    with torch.inference_mode():
+        sides = [
+            generator.codec.decode(generator.codec.encode(torch.from_numpy(side)[None, None])) for side in beginning[0]
+        ]
+    np.testing.assert_allclose(whole[:, : 15 * HOP], torch.cat(sides)[:, 0, : 15 * HOP], atol=1e-5)
+
+
 def test_a_stream_begins_with_the_decoded_audio_that_it_continues():
     generator, beginning = build(), (0.1 * np.ones((1, 20 * HOP), np.float32), RATE)
     (whole,) = generator.generate(["rain"], SECONDS, seeds=[3], beginning=beginning)

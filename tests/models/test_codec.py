@@ -181,6 +181,15 @@ def test_inference_is_what_training_computes(changes, samples):
             torch.testing.assert_close(quick.decoder(latents), audio)
 
 
+def test_evaluation_under_autocast_is_near_that_in_float32():
+    model, wave = codec(lstm_layers=1).eval(), torch.randn(2, 1, 400)
+    with torch.no_grad():
+        exact = model.decoder(model.encoder(wave))
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = model.decoder(model.encoder(wave))
+    torch.testing.assert_close(rounded.float(), exact, rtol=0.2, atol=0.05)
+
+
 def test_inference_changes_neither_wave_nor_codes():
     model = codec().fold()
     wave = torch.randn(1, 1, 400)

@@ -1,6 +1,7 @@
 """Small corpora and runs of the real tasks."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,12 @@ import numpy as np
 import soundfile
 
 from t2a.config import validate
-from t2a.data.shards import ShardBounds, write_shards
+from t2a.data import pipeline
+from t2a.data.plan import Plan
+from t2a.data.position import Position
+from t2a.data.shards import ShardBounds, read_manifest, write_shards
 from t2a.models.codec import Codec, CodecConfig
+from t2a.train.checkpoint import newest_complete
 from t2a.train.run import Run
 
 RATE = 8000
@@ -43,8 +48,8 @@ def audio_corpus(uri: str, rows: int = 48, broken: tuple[int, ...] = (), held_ou
     return uri
 
 
-def codes_corpus(uri: str, rows: int = 48) -> str:
-    """Random codes of 16 frames."""
+def codes_corpus(uri: str, rows: int = 48, group: int = 64) -> str:
+    """Random codes of 16 frames, in row groups of `group`."""
     random = np.random.default_rng(0)
 
     def clip(index: int) -> dict[str, Any]:
@@ -55,8 +60,18 @@ def codes_corpus(uri: str, rows: int = 48) -> str:
             "split": "valid" if index % 6 == 5 else "train",
         }  # fmt: skip
 
-    write_shards((clip(index) for index in range(rows)), uri, kind="codes")
+    write_shards((clip(index) for index in range(rows)), uri, kind="codes", bounds=ShardBounds(group_rows=group))
     return uri
+
+
+def stream(run: Run) -> Iterator[dict[str, np.ndarray]]:
+    """What Ray's readers would give a lone worker that goes on from the newest checkpoint."""
+    found = newest_complete(run.folder)
+    position = found.position if found else Position()
+    plan = Plan(read_manifest(run.data.uri), run.data.split, run.seed)
+    for window in plan.windows(position.cursor, run.data.window, 1000):
+        task = {"first": np.array([window.start]), "stop": np.array([window.stop])}
+        yield from pipeline._read(task, config=run.data, plan=plan, position=position, block_rows=4)
 
 
 def untrained_codec(folder: Path) -> str:

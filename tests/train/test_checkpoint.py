@@ -23,6 +23,8 @@ from tests.train.pair import on_ranks
 from tests.train.toys import Recorder, ToyConfig, blocks, toy_run
 
 NOISY = ToyConfig(noise=0.3)  # exact only if the random state comes back
+ADAPTED = ToyConfig(alone=True, adapted=True)
+PARTED = (0, 2, 3)  # stages that partition differently
 
 
 class Killed(BaseException):
@@ -178,6 +180,9 @@ def two_ranks(folder: Path) -> dict[str, str]:
         run_to_end(zero_run(folder / f"again-{zero}", zero, task=NOISY))
         run_to_end(zero_run(folder / f"plain-{zero}", zero))
         kill_after_four(zero_run(folder / f"fewer-{zero}", zero))
+    for zero in PARTED:
+        run_to_end(zero_run(folder / f"plain-adapted-{zero}", zero, task=ADAPTED))
+        kill_after_four(zero_run(folder / f"fewer-adapted-{zero}", zero, task=ADAPTED))
     kill_after_four(zero_run(folder / "fewer-bf16", 2, "bf16"))
     run_to_end(zero_run(folder / "plain-bf16", 2, "bf16"))
     raised = {}
@@ -192,6 +197,8 @@ def one_rank(folder: Path) -> None:
     """End what two ranks have begun."""
     for zero in range(4):
         run_to_end(zero_run(folder / f"fewer-{zero}", zero))
+    for zero in PARTED:
+        run_to_end(zero_run(folder / f"fewer-adapted-{zero}", zero, task=ADAPTED, seed=1))
     run_to_end(zero_run(folder / "fewer-bf16", 2, "bf16"))
 
 
@@ -217,6 +224,14 @@ def test_what_two_ranks_have_begun_one_ends(zero: int, folder: Path) -> None:
     found = newest_complete(fewer.folder)
     assert (found.step, found.trainer["workers"], found.trainer["position"]["cursor"]) == (6, 1, 6)
     assert json.loads(storage.read_bytes(storage.join(found.trainer["previous"], "trainer.json")))["workers"] == 2
+    assert same(model(whole), model(fewer), 1e-6)
+
+
+@pytest.mark.parametrize("zero", PARTED)
+def test_low_rank_changes_and_what_they_change_come_back(zero: int, folder: Path) -> None:
+    """With another seed a resumed run makes another base, which only the checkpoint puts right."""
+    whole, fewer = (zero_run(folder / f"{name}-adapted-{zero}", zero) for name in ("plain", "fewer"))
+    assert set(model(whole)) == {"down.weight", "down.bias", "up.weight", "up.bias", "gain", "seen"}
     assert same(model(whole), model(fewer), 1e-6)
 
 

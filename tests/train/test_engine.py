@@ -21,6 +21,7 @@ CASES = {
     **{f"live-{zero}": (Toy(critic="live"), {"zero": zero}) for zero in range(4)},
     **{f"clipped-{zero}": (Toy(), {"zero": zero, "clip": 0.1}) for zero in range(4)},
     **{f"accumulated-{zero}": (Toy(alone=True), {"zero": zero, "clip": 0.1, "accumulate": 2}) for zero in range(4)},
+    **{f"adapted-{zero}": (Toy(alone=True, adapted=True), {"zero": zero, "clip": 0.1}) for zero in range(4)},
     **{f"bf16-{zero}": (Toy(), {"zero": zero, "precision": "bf16"}) for zero in (1, 2, 3)},
     **{f"autocast-{zero}": (Toy(), {"zero": zero, "precision": "autocast"}) for zero in (0, 2)},
 }
@@ -135,6 +136,18 @@ def test_clipping_equals_one_process(zero: int, found: dict) -> None:
 def test_two_accumulated_halves_equal_the_whole_batch(zero: int, found: dict) -> None:
     reference = one_rank(Toy(alone=True), PLAIN.model_copy(update={"clip": 0.1}))
     assert distance(trained(f"accumulated-{zero}", found)["weights"], reference["weights"]) < 1e-5
+
+
+@pytest.mark.parametrize("zero", range(4))
+def test_low_rank_changes_are_trained_as_in_one_process_and_nothing_else_is(zero: int, found: dict) -> None:
+    task = Toy(alone=True, adapted=True)
+    reference = one_rank(task, PLAIN.model_copy(update={"clip": 0.1}))
+    ours = trained(f"adapted-{zero}", found)
+    assert distance(ours["weights"], reference["weights"]) < 1e-5
+    torch.manual_seed(0)
+    start = task.networks()["codec"].state_dict()
+    moved = {name for name, value in start.items() if not torch.equal(ours["weights"]["codec"][name], value)}
+    assert moved - {"seen"} == {f"{layer}.lora_{part}" for layer in ("down", "up") for part in ("down", "up")}
 
 
 @pytest.mark.parametrize("case", FIT)

@@ -6,6 +6,7 @@ import torch
 from t2a.data.batch import batches
 from t2a.data.position import Position
 from t2a.errors import DataError, InterruptionError
+from t2a.nn.condition import Condition, StoredCondition
 from t2a.train.ema import Ema
 from t2a.train.loop import Loop, NonFiniteError, split
 from t2a.train.optim import Cosine, OptimConfig
@@ -113,6 +114,16 @@ def test_split_keeps_rows_together() -> None:
     parts = list(split(batch(0), 4))
     assert [part["ids"] for part in parts] == [[f"0-{i}" for i in range(first, first + 2)] for first in (0, 2, 4, 6)]
     assert torch.equal(torch.cat([part["codes"] for part in parts]), batch(0)["codes"])
+
+
+def test_split_cuts_stored_conditions_too() -> None:
+    condition = Condition(torch.arange(12.0).view(4, 3, 1), torch.ones(4, 3, dtype=torch.bool))
+    made = {"ids": list("abcd"), "states": {"text": StoredCondition(condition, "an encoder")}}
+    first, second = split(made, 2)
+    assert (first["ids"], second["ids"]) == (["a", "b"], ["c", "d"])
+    assert second["states"]["text"].fingerprint == "an encoder"
+    assert torch.equal(second["states"]["text"].condition.tokens, condition.tokens[2:])
+    assert first["states"]["text"].condition.mask.shape == (2, 3)
 
 
 def test_a_loss_that_is_no_number_stops_before_the_next_checkpoint_and_names_rows(tmp_path) -> None:

@@ -77,7 +77,7 @@ def partitioned(runs: dict[str, Run]) -> dict[str, Any]:
 def runs(folder: Path) -> dict[str, Run]:
     lm = lm_run("out", "corpus", untrained_codec(folder / "codec"), {"kind": "minilm"})
     text = lm.task.model.conditions["text"].model_copy(update={"dropout": 0.0})
-    model = lm.task.model.model_copy(update={"conditions": {"text": text}})
+    model = lm.task.model.model_copy(update={"conditions": {"text": text}, "checkpoint_activations": True})
     lm = lm.model_copy(update={"task": lm.task.model_copy(update={"model": model})})
     # The hinge gradients of the critic's last bias cancel to rounding noise, which AdamW blows up with its
     # usual eps until a code flips.

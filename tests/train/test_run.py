@@ -7,6 +7,7 @@ import torch
 from t2a.config import dump, load, validate
 from t2a.errors import ConfigError
 from t2a.models.codec import Codec
+from t2a.models.lm import LM
 from t2a.train.fit import absolute
 from t2a.train.run import Run
 from tests.train.small import codec_run, lm_run, untrained_codec
@@ -41,6 +42,16 @@ def test_recipes_have_the_published_sizes_and_rates(recipe, parameters, frames, 
     codec = codec_of(recipe)
     assert sum(p.numel() for p in codec.parameters()) == parameters
     assert (codec.frame_rate, codec.bit_rate) == (frames, bits)
+
+
+@pytest.mark.parametrize(("recipe", "t5", "published"), [("base", 109.6e6, 285e6), ("large", 334.9e6, 1e9)])
+def test_audiogens_have_the_published_sizes(recipe, t5, published) -> None:
+    # The paper's figures hold T5's encoder and leave the cross-attention out.
+    config = load(Run, RECIPES / f"audiogen-{recipe}.yaml").task.model
+    text = config.conditions["text"].model_copy(update={"fuse": ("prepend",)})
+    with torch.device("meta"):
+        model = LM(config.model_copy(update={"conditions": {"text": text}}))
+    assert (sum(p.numel() for p in model.parameters()) + t5) / published == pytest.approx(1, abs=0.06)
 
 
 @pytest.mark.parametrize("streams", [1, 2, 4, 8])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from t2a.config import Config
 from t2a.data.rows import CodesConfig
+from t2a.nn.lora import LoraConfig, adapt
 from t2a.tasks.task import frozen, raw
 from t2a.train.optim import OptimConfig
 from t2a.train.protocol import EngineConfig
@@ -40,14 +41,23 @@ class Toy:
 
     In the generator's turn the critic is "live" (trainable), or frozen and called as a "raw" module, or frozen and
     called as `frozen` has it ("yielded"). The loss is NaN for the rows named in `poison`; `noise` is added to what the
-    generator sees.
+    generator sees. `adapted`: of the generator only low-rank changes are trained.
     """
 
-    def __init__(self, alone: bool = False, critic: str = "raw", poison: tuple[str, ...] = (), noise: float = 0.0):
-        self.alone, self.critic, self.poison, self.noise = alone, critic, poison, noise
+    def __init__(
+        self,
+        alone: bool = False,
+        critic: str = "raw",
+        poison: tuple[str, ...] = (),
+        noise: float = 0.0,
+        adapted: bool = False,
+    ):
+        self.alone, self.critic, self.poison, self.noise, self.adapted = alone, critic, poison, noise, adapted
 
     def networks(self) -> dict[str, nn.Module]:
         nets: dict[str, nn.Module] = {"codec": Autoencoder()}
+        if self.adapted:
+            adapt(nets["codec"], LoraConfig(rank=2, targets=("down", "up")))
         if not self.alone:
             nets["critic"] = nn.Sequential(nn.Linear(7, 11), nn.LeakyReLU(0.2), nn.Linear(11, 1))
         return nets
@@ -96,13 +106,14 @@ class ToyConfig(Config):
     alone: bool = False
     poison: tuple[str, ...] = ()
     noise: float = 0.0
+    adapted: bool = False
 
     @property
     def networks(self) -> tuple[str, ...]:
         return ("codec",) if self.alone else ("codec", "critic")
 
     def build(self) -> Toy:
-        return Toy(self.alone, poison=self.poison, noise=self.noise)
+        return Toy(self.alone, poison=self.poison, noise=self.noise, adapted=self.adapted)
 
 
 class ToyRun(Run):
