@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t2a.errors import ConfigError
@@ -16,6 +16,7 @@ from tests.generate.tiny import HOP, RATE, Letters, build
 GREEDY = Sampling(3.0, temperature=0.0)
 
 
+@settings(deadline=None)
 @given(longest=st.integers(1, 60), more=st.integers(1, 300), overlap=st.floats(0, 0.99), data=st.data())
 def test_windows_cover_a_clip_without_gaps_and_none_is_too_long(longest, more, overlap, data):
     known = data.draw(st.integers(0, longest - 1))

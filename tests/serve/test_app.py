@@ -11,7 +11,7 @@ from ray import serve
 
 from t2a.demo.services import free_ports
 from t2a.errors import ConfigError, T2AError
-from t2a.serve.app import TOKEN, ServeConfig, build, encode
+from t2a.serve.app import TOKEN, Model, ServeConfig, build, encode
 from t2a.serve.run import cluster, deployed
 from tests.serve import stand_in
 
@@ -141,3 +141,11 @@ def test_a_wrong_argument_of_the_builder_is_found_before_anything_starts():
 def test_stereo_is_kept(form):
     wave = np.stack([np.full(16000, 0.5), np.full(16000, -0.5)]).astype(np.float32)
     assert soundfile.read(io.BytesIO(encode(wave, 16000, form)))[0].shape == (16000, 2)
+
+
+def test_the_longest_clip_is_the_window_unless_the_server_is_told_another():
+    replica = Model.func_or_class
+    limits = [
+        replica(ServeConfig(model="x", max_seconds=most), stand_in.StandIn).facts().max_seconds for most in (None, 9)
+    ]
+    assert limits == [4.0, 9.0]
