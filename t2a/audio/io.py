@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,18 @@ def encode_flac(wave: np.ndarray, rate: int, bits: Literal[16, 24] = 16) -> byte
 def encode_wav(wave: np.ndarray, rate: int, sample: Literal["pcm16", "float"] = "pcm16") -> bytes:
     """Encode a wave [C, T] or [T] float32 as WAV; only "pcm16" clips beyond [-1, 1]."""
     return _encode(wave, rate, "WAV", {"pcm16": "PCM_16", "float": "FLOAT"}[sample])
+
+
+def wav_header(samples: int, channels: int, rate: int) -> bytes:
+    """Return the beginning of a WAV file whose samples follow as `pcm16`."""
+    data, frame = samples * channels * 2, channels * 2
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, rate * frame, frame, 16)
+    return struct.pack("<4sI4s", b"RIFF", 4 + len(form) + 8 + data, b"WAVE") + form + struct.pack("<4sI", b"data", data)
+
+
+def pcm16(wave: np.ndarray) -> bytes:
+    """Return samples [C, n] float32 as 16 bits each, channel by channel; beyond [-1, 1] they are clipped."""
+    return np.rint(np.clip(wave.T, -1, 1) * 32767).astype("<i2").tobytes()
 
 
 def write(path: str | Path, wave: np.ndarray, rate: int) -> None:

@@ -6,7 +6,7 @@ Heavy libraries are imported inside the verbs, so that `--help` answers at once.
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -123,24 +123,30 @@ def generate(
     top_k: Annotated[int, typer.Option(help="0 is off.", min=0)] = 250,
     top_p: Annotated[float, typer.Option(help="0 is off.", min=0, max=1)] = 0.0,
     melody: Annotated[Path | None, typer.Option(help="An audio file whose tune to follow: a mix or a stem.")] = None,
+    beginning: Annotated[
+        Path | None, typer.Option("--continue", help="An audio file to go on from; --seconds count it too.")
+    ] = None,
+    precision: Annotated[
+        Literal["float32", "bfloat16", "int8"], typer.Option(help="Of the weights; less is quicker.")
+    ] = "float32",
     best_of: Annotated[int, typer.Option(help="Tries for each clip; the one that --judge prefers is kept.", min=1)] = 1,
     judge: Annotated[str | None, typer.Option(help="A trained clap, or a CLAP of transformers or the hub.")] = None,
     out: Annotated[Path, typer.Option(help="The file; of several clips the number is appended.")] = Path("clip.wav"),
 ) -> None:
-    """Generate audio for PROMPT."""
+    """Generate audio for PROMPT, which may be "" with --continue."""
     from t2a.audio.io import decode, write
     from t2a.generate import load
     from t2a.generate.ranking import best_of as rank
     from t2a.generate.ranking import judge_of
 
-    if not prompt.strip():
+    if not prompt.strip() and beginning is None:
         raise ConfigError("the prompt is empty: say what you want to hear")
     if best_of > 1 and judge is None:
         raise ConfigError("--best-of needs --judge, a CLAP that says which clip fits the prompt best")
     check_output_folder(out)
-    tune = decode(melody) if melody else None
+    tune, start = (decode(path) if path else None for path in (melody, beginning))
     judged = judge_of(judge) if judge else None
-    generator = load(model)
+    generator = load(model, precision=precision)
     with progress_bar() as bar:
         task = bar.add_task("generating", total=None)
         ranked = rank(
@@ -155,6 +161,7 @@ def generate(
             top_k=top_k,
             top_p=top_p,
             melody=tune,
+            beginning=start,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     for index, (clip, kept, scores) in enumerate(ranked):

@@ -1,8 +1,8 @@
-"""Text to audio with a language model over codes."""
+"""Text to audio with a language model over codes: whole clips, or piece by piece while they are made."""
 
 import math
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,35 +15,50 @@ from t2a.audio.io import check
 from t2a.conditions.encoder import Reads, Sounds
 from t2a.conditions.encoders import Encoders, EncodersFile
 from t2a.errors import CheckpointError, ConfigError
+from t2a.generate.continuation import prompt_codes
+from t2a.generate.precision import quicken
+from t2a.generate.request import check_codec, check_rows, clip_samples
+from t2a.generate.session import Session
+from t2a.generate.sliding import OVERLAP, slide, spans, steps
+from t2a.generate.sounding import Output, decode, decoder, finished, gathered, sounds
 from t2a.models.codec import Codec
 from t2a.models.lm import LM
 from t2a.nn.condition import Condition
-from t2a.tokens.patterns import layout
-from t2a.tokens.sampling import guide, sample, uniforms
+from t2a.nn.packed import Precision
+from t2a.tokens.sampling import Sampling
 
 if TYPE_CHECKING:
     from t2a.generate.loading import Progress, Sound
 
-SILENCE = 1e-3  # peak below which a clip is called silent, -60 dB of full scale
+PIECE_SECONDS = 0.2  # of sound that a stream gives at a time, or a little more
 
 
 class LMGenerator:
-    """A language model, its codec and its encoders; see `t2a.generate.loading.Generator`."""
+    """A language model, its codec and its encoders; see `t2a.generate.loading.Generator`.
+
+    Raises `CheckpointError` for a codec that is not the model's.
+    """
 
     def __init__(self, model: LM, codec: Codec, encoders: Encoders, device: torch.device | str = "cpu"):
+        check_codec(model, codec)
         self.device = torch.device(device)
-        self.model, self.codec, self.encoders = model.to(self.device).eval(), codec.to(self.device).eval(), encoders
+        self.model, self.encoders = model.to(self.device).eval(), encoders
+        self.codec = codec.to(self.device).eval().fold()
 
     @classmethod
-    def from_folder(cls, folder: Path, device: torch.device | str = "cpu") -> "LMGenerator":
-        """Load what `t2a.tasks.lm` exported."""
+    def from_folder(
+        cls, folder: Path, device: torch.device | str = "cpu", precision: Precision = "float32"
+    ) -> "LMGenerator":
+        """Load what `t2a.tasks.lm` exported; `precision` is that of the model's weights."""
         for part in ("codec", EncodersFile.NAME):
             if not (folder / part).exists():
                 raise CheckpointError(f"{folder} has no {part}: a language model needs it beside it, export it again.")
         model = LM.from_pretrained(folder)
         widths = {name: condition.width for name, condition in model.config.conditions.items()}
         encoders = Encoders(EncodersFile.read(folder).encoders, widths, device)
-        return cls(model, Codec.from_pretrained(folder / "codec"), encoders, device)
+        generator = cls(model, Codec.from_pretrained(folder / "codec"), encoders, device)
+        quicken(generator.model, generator.device, precision)
+        return generator
 
     @property
     def sample_rate(self) -> int:
@@ -52,7 +67,7 @@ class LMGenerator:
 
     @property
     def max_seconds(self) -> float:
-        """The longest clip the model was trained on."""
+        """The longest clip the model was trained on: its window. Longer ones are made window by window."""
         return self.model.config.max_frames / self.codec.frame_rate
 
     @torch.inference_mode()
@@ -67,17 +82,54 @@ class LMGenerator:
         top_k: int = 250,
         top_p: float = 0.0,
         melody: "Sound | None" = None,
+        beginning: "Sound | None" = None,
+        overlap: float = OVERLAP,
         progress: "Progress | None" = None,
     ) -> list[NDArray[np.float32]]:
         """Make one clip [C, round(seconds * rate)] for each prompt."""
-        _check(prompts, seeds, guidance, temperature, top_k, top_p)
-        if melody is not None and "sounds" not in self.encoders.reads:
-            raise ConfigError("This model was trained without melodies: leave the melody out or take another model.")
-        samples = self._samples(seconds)
+        sampling = Sampling(guidance, temperature, top_k, top_p)
+        check_rows(prompts, seeds)
+        samples = self._samples(seconds, len(prompts), melody, overlap)
         frames = math.ceil(samples / self.codec.hop)
-        codes = self.codes(prompts, frames, seeds, guidance, temperature, top_k, top_p, melody, progress)
-        waves = self._decode(codes, samples).cpu()
-        return [_finished(wave, prompt) for wave, prompt in zip(waves, prompts, strict=True)]
+        given = self._given(beginning, frames)
+        codes = self.codes(
+            prompts, frames, seeds, sampling, melody=melody, given=given, overlap=overlap, progress=progress
+        )
+        waves = decode(self.codec, codes, samples, self.model.config.channels)
+        return [finished(wave, prompt) for wave, prompt in zip(waves, prompts, strict=True)]
+
+    def stream(
+        self,
+        prompt: str,
+        seconds: float,
+        *,
+        seed: int,
+        guidance: float = 3.0,
+        temperature: float = 1.0,
+        top_k: int = 250,
+        top_p: float = 0.0,
+        melody: "Sound | None" = None,
+        beginning: "Sound | None" = None,
+        overlap: float = OVERLAP,
+    ) -> Iterator[NDArray[np.float32]]:
+        """Make the clip of `generate` in pieces [C, n], each as soon as its codes are there."""
+        sampling = Sampling(guidance, temperature, top_k, top_p)
+        check_rows([prompt], [seed])
+        samples = self._samples(seconds, 1, melody, overlap)
+        decoding = decoder(self.codec)  # refuses before any work, which the generator below could not
+        frames = math.ceil(samples / self.codec.hop)
+        given = self._given(beginning, frames)
+        at_once = max(1, round(PIECE_SECONDS * self.codec.frame_rate))
+
+        @torch.inference_mode()
+        def pieces() -> Iterator[NDArray[np.float32]]:
+            output = Output(prompt, self.sample_rate)
+            made, _ = self._made([prompt], frames, [seed], sampling, melody, given, overlap)
+            for wave in sounds(decoding, gathered(made, at_once), samples, self.model.config.channels):
+                yield output.next(wave[0])
+            output.finish()
+
+        return pieces()
 
     @torch.inference_mode()
     def codes(
@@ -85,89 +137,70 @@ class LMGenerator:
         prompts: Sequence[str],
         frames: int,
         seeds: Sequence[int],
-        guidance: float,
-        temperature: float,
-        top_k: int,
-        top_p: float,
+        sampling: Sampling,
+        *,
         melody: "Sound | None" = None,
+        given: Tensor | None = None,
+        overlap: float = OVERLAP,
         progress: "Progress | None" = None,
     ) -> Tensor:
-        """Draw codes [B, K, L] int64, one for each prompt and seed.
+        """Draw codes [B, K, L] int64, one for each prompt and seed; all begin with the codes `given` [1, K, P].
 
-        With a guidance other than 0 and 1 every step reads the rows twice, with and without text.
+        With a guidance other than 0 and 1 every step reads the rows twice, with and without conditions.
         """
-        count, codebooks = len(prompts), self.model.config.codebooks
-        placed = layout(self.model.config.pattern, codebooks, frames)
-        valid = placed.valid().to(self.device)
-        numbers = uniforms(seeds, placed.steps, codebooks).to(self.device)
-        unguided = guidance == 0 or (melody is None and not any(prompt.strip() for prompt in prompts))
-        passes = 1 if unguided or guidance == 1 else 2
-        conditions = None if unguided else self._conditions(prompts, melody, passes)
-        state = self.model.start(conditions, count * passes, placed.steps)
-        column = torch.full((count, codebooks, 1), self.model.special, device=self.device)
-        columns = []
-        for step in range(placed.steps):
-            logits = self.model.advance(column.repeat(passes, 1, 1), state)[:, :, 0]
-            if passes == 2:
-                logits = guide(logits[:count], logits[count:], guidance)
-            drawn = sample(logits, numbers[:, step], temperature, top_k, top_p)
-            column = drawn.where(valid[:, step], self.model.special)[..., None]
-            columns.append(column)
-            if progress is not None:
-                progress(step + 1, placed.steps)
-        return placed.revert(torch.cat(columns, dim=2))
+        made, count = self._made(prompts, frames, seeds, sampling, melody, given, overlap)
+        pieces = []
+        for done, fresh in enumerate(made):
+            pieces.append(fresh)
+            if progress is not None and done:
+                progress(done, count)
+        return torch.cat(pieces, dim=2)
 
-    def _decode(self, codes: Tensor, samples: int) -> Tensor:
-        """Turn codes [B, K, L] into waves [B, C, T]; those of channels coded one by one are interleaved."""
-        channels = self.model.config.channels
-        apart = codes.unflatten(1, (-1, channels)).transpose(1, 2).flatten(0, 1)
-        return self.codec.decode(apart, samples).unflatten(0, (-1, channels)).flatten(1, 2)
+    def _made(
+        self,
+        prompts: Sequence[str],
+        frames: int,
+        seeds: Sequence[int],
+        sampling: Sampling,
+        melody: "Sound | None",
+        given: Tensor | None,
+        overlap: float,
+    ) -> tuple[Iterator[Tensor], int]:
+        """Yield what is given, then step by step the frames [B, K, n] that are new; and how many steps there are."""
+        if given is None:
+            given = torch.zeros(1, self.model.config.codebooks, 0, dtype=torch.int64, device=self.device)
+        given = given.expand(len(prompts), -1, -1)
+        planned = spans(given.shape[2], frames, self.model.config.max_frames, overlap)
+        session = Session(self.model, self._conditions(prompts, melody, sampling), seeds, sampling)
+        return chain([given], slide(session, given, planned)), steps(self.model, planned)
 
-    def _conditions(self, prompts: Sequence[str], melody: "Sound | None", passes: int) -> dict[str, Condition]:
-        """What the model is told of each prompt; with two passes, followed by as many rows that are told nothing."""
+    def _conditions(
+        self, prompts: Sequence[str], melody: "Sound | None", sampling: Sampling
+    ) -> dict[str, Condition] | None:
+        """What the model is told of each prompt, if there is anything to tell."""
+        if sampling.guidance == 0 or (melody is None and not any(prompt.strip() for prompt in prompts)):
+            return None
         parts: dict[Reads, Any] = {"captions": prompts}
         if melody is not None:
             parts["sounds"] = _repeated(melody, len(prompts))
         told = self.encoders(parts)
-        if passes == 1:
-            return told
-        return {
-            name: Condition(tokens.repeat(2, 1, 1), torch.cat([mask, torch.zeros_like(mask)]))
-            for name, (tokens, mask) in told.items()
-        }
+        return {name: Condition(tokens.to(self.device), mask.to(self.device)) for name, (tokens, mask) in told.items()}
 
-    def _samples(self, seconds: float) -> int:
-        """The length of a clip, if there can be one."""
-        longest = self.max_seconds
-        if not (math.isfinite(seconds) and seconds > 0):
-            raise ConfigError(f"A clip of {seconds} s cannot be made: ask for more than 0 and at most {longest:g} s.")
-        if seconds > longest:
-            raise ConfigError(f"{seconds:g} s is longer than the {longest:g} s of this model: ask for less.")
-        samples = round(seconds * self.sample_rate)
-        if samples == 0:
-            raise ConfigError(f"{seconds:g} s is less than one sample at {self.sample_rate} Hz: ask for more.")
-        return samples
+    def _samples(self, seconds: float, rows: int, melody: "Sound | None", overlap: float) -> int:
+        """Return the samples of a clip, or refuse what cannot be made, before any work."""
+        if not 0 <= overlap < 1:
+            raise ConfigError(f"overlap is {overlap}; it must be 0 or more, and less than 1.")
+        if melody is not None and "sounds" not in self.encoders.reads:
+            raise ConfigError("This model was trained without melodies: leave the melody out or take another model.")
+        if melody is not None and seconds > self.max_seconds:
+            longest = f"the {self.max_seconds:g} s of this model"
+            raise ConfigError(f"{seconds:g} s with a melody is longer than {longest}: ask for less.")
+        return clip_samples(seconds, rows, self.codec, self.model.config.channels)
 
-
-def _check(
-    prompts: Sequence[str], seeds: Sequence[int], guidance: float, temperature: float, top_k: int, top_p: float
-) -> None:
-    """Refuse settings that mean nothing, before any work."""
-    if isinstance(prompts, str) or not prompts:
-        raise ConfigError("There is no prompt: give a list with at least one (it may be empty text).")
-    if len(seeds) != len(prompts):
-        raise ConfigError(f"There are {len(prompts)} prompts but {len(seeds)} seeds: give one seed for each.")
-    if not all(0 <= seed < 2**63 for seed in seeds):
-        raise ConfigError(f"The seeds {list(seeds)} must lie between 0 and 2^63 - 1.")
-    for name, value, low, high in (
-        ("guidance", guidance, 0, 100),
-        ("temperature", temperature, 0, 100),
-        ("top_k", top_k, 0, math.inf),
-        ("top_p", top_p, 0, 1),
-    ):
-        if not low <= value <= high:  # also when it is not a number
-            limits = f"between {low} and {high}" if math.isfinite(high) else f"{low} or more"
-            raise ConfigError(f"{name} is {value}; it must be {limits}.")
+    @torch.inference_mode()
+    def _given(self, beginning: "Sound | None", frames: int) -> Tensor | None:
+        config = self.model.config
+        return beginning and prompt_codes(self.codec, *beginning, config.max_frames, frames, config.channels)
 
 
 def _repeated(sound: "Sound", rows: int) -> Sounds:
@@ -176,13 +209,3 @@ def _repeated(sound: "Sound", rows: int) -> Sounds:
     check(wave, "The melody")
     waves = torch.from_numpy(wave).expand(rows, -1, -1)
     return Sounds(waves, torch.full((rows,), wave.shape[1]), rate)
-
-
-def _finished(wave: Tensor, prompt: str) -> NDArray[np.float32]:
-    """Scale a wave [C, T] down if it would clip; say so if nothing is to be heard."""
-    if not torch.isfinite(wave).all():
-        raise CheckpointError(f"The clip for {prompt!r} is not finite, the model is broken: use another checkpoint.")
-    peak = float(wave.abs().max())
-    if peak < SILENCE:
-        warnings.warn(f"the clip for {prompt!r} is silent (peak {peak:.1e}): try another seed", stacklevel=3)
-    return (wave / max(peak, 1.0)).numpy()

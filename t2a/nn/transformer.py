@@ -137,7 +137,7 @@ class Decoder(nn.Module):
         self, batch: int, capacity: int, context: Tensor | None = None, context_mask: Tensor | None = None
     ) -> State:
         """Allocate the caches for `capacity` positions and compute the context's keys and values, once."""
-        weight = self.blocks[0].self_attention.inward.weight
+        weight = self.norm.weight
         heads, head_width = self.shape.kv_heads or self.shape.heads, self.shape.width // self.shape.heads
         caches = [Cache(batch, heads, capacity, head_width, weight.device, weight.dtype) for _ in self.blocks]
         projected = None if context is None else [block.cross_attention.project(context) for block in self.blocks]

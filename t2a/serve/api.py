@@ -4,14 +4,14 @@ import hashlib
 import hmac
 import math
 import secrets
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Protocol
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from t2a import __version__
@@ -45,6 +45,13 @@ class Generation(BaseModel):
     top_k: int = Field(250, ge=0, description="0 is off.")
     top_p: float = Field(0.0, ge=0, le=1, description="0 is off.")
     response_format: Literal["wav", "flac", "ogg"] = "wav"
+    stream: bool = Field(False, description="Send a wav piece by piece while it is made.")
+
+    @model_validator(mode="after")
+    def _can_be_sent(self) -> Self:
+        if self.stream and self.response_format != "wav":
+            raise ValueError(f"a stream is a wav, not {self.response_format}: leave response_format or stream out")
+        return self
 
     @field_validator("prompt")
     @classmethod
@@ -68,6 +75,10 @@ class Backend(Protocol):
 
         Raises `OverloadError`, or `ConfigError` for a request that the model cannot meet.
         """
+        ...
+
+    def stream(self, request: Generation) -> AsyncIterator[bytes]:
+        """Yield a wav in pieces, for a request as in `generate`; raises before the first one what `generate` raises."""
         ...
 
 
@@ -100,15 +111,19 @@ def create(backend: Backend, facts: Facts, token_digest: str | None = None) -> F
     )
     async def generations(request: Generation) -> Response:
         request = complete(request, facts)
+        pieces = backend.stream(request) if request.stream else None
         try:
-            data = await backend.generate(request)
+            data = await (backend.generate(request) if pieces is None else anext(pieces))
         except OverloadError as error:
             told = "too many requests are waiting: try again in some seconds"
             raise HTTPException(503, told, {"retry-after": RETRY_SECONDS}) from error
         except ConfigError as error:
             raise HTTPException(422, str(error)) from error
         headers = {"x-t2a-seed": str(request.seed), "x-t2a-model": facts.name, "x-t2a-seconds": f"{request.seconds:g}"}
-        return Response(data, media_type=TYPES[request.response_format], headers=headers)
+        kind = TYPES[request.response_format]
+        if pieces is None:
+            return Response(data, media_type=kind, headers=headers)
+        return StreamingResponse(_joined(data, pieces), media_type=kind, headers=headers)
 
     return app
 
@@ -141,6 +156,12 @@ def sentences(errors: Sequence[Any]) -> str:
         shown = f", not {value!r}" if isinstance(value, (int, float)) and math.isfinite(value) else ""
         told.append(f"{field}: {text}{shown}" if field else f"the body: {text}")
     return "; ".join(told)
+
+
+async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
 
 
 def _guard(token_digest: str | None) -> Any:

@@ -7,7 +7,8 @@ batch, and a clip must not.
 
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from ray.serve import Application
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
-from t2a.audio.io import encode_flac, encode_wav
+from t2a.audio.io import encode_flac, encode_wav, pcm16, wav_header
 from t2a.audio.transform import resample
 from t2a.config import Config, validate
 from t2a.errors import ConfigError
@@ -34,6 +35,7 @@ class ServeConfig(Config):
     """What is served and how.
 
     model: a folder, s3://... or models:/name@alias. name: what clients call it; by default `model`.
+    max_seconds: the longest clip to be asked for; by default the model's window.
     queue: requests that may wait before further ones get a 503. cpus: taken by each replica.
     """
 
@@ -43,6 +45,7 @@ class ServeConfig(Config):
     queue: int = Field(16, ge=1)
     cpus: float = Field(1.0, gt=0)
     gpu: bool = False
+    max_seconds: float | None = Field(None, gt=0)
 
     @property
     def title(self) -> str:
@@ -54,25 +57,23 @@ class Model:
     """A replica: one loaded generator."""
 
     def __init__(self, config: ServeConfig, load: Callable[..., Any]):
-        self.name = config.title
+        self.name, self.max_seconds = config.title, config.max_seconds
         self.generator = load(config.model, device="cuda" if config.gpu else "cpu")
 
     def facts(self) -> Facts:
-        return Facts(
-            name=self.name, sample_rate=self.generator.sample_rate, max_seconds=float(self.generator.max_seconds)
-        )
+        longest = self.max_seconds or float(self.generator.max_seconds)
+        return Facts(name=self.name, sample_rate=self.generator.sample_rate, max_seconds=longest)
 
     def generate(self, request: Generation) -> bytes:
-        (wave,) = self.generator.generate(
-            [request.prompt],
-            request.seconds,
-            seeds=[request.seed],
-            guidance=request.guidance,
-            temperature=request.temperature,
-            top_k=request.top_k,
-            top_p=request.top_p,
-        )
+        (wave,) = self.generator.generate([request.prompt], request.seconds, seeds=[request.seed], **drawing(request))
         return encode(wave, self.generator.sample_rate, request.response_format)
+
+    def stream(self, request: Generation) -> Iterator[bytes]:
+        rate = self.generator.sample_rate
+        waves = self.generator.stream(request.prompt, request.seconds, seed=request.seed, **drawing(request))
+        for index, wave in enumerate(waves):
+            samples = round(request.seconds * rate)
+            yield (b"" if index else wav_header(samples, wave.shape[0], rate)) + pcm16(wave)
 
 
 class Replicas:
@@ -82,14 +83,31 @@ class Replicas:
         self.handle = handle
 
     async def generate(self, request: Generation) -> bytes:
-        try:
+        with told():
             return await self.handle.generate.remote(request)
-        except BackPressureError as error:
-            raise OverloadError from error
-        except RayTaskError as error:
-            if isinstance(error.cause, ConfigError):
-                raise ConfigError(str(error.cause)) from error
-            raise
+
+    async def stream(self, request: Generation) -> AsyncIterator[bytes]:
+        with told():
+            async for piece in self.handle.options(stream=True).stream.remote(request):
+                yield piece
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Raise what the API knows to answer in the place of what Ray makes of it."""
+    try:
+        yield
+    except BackPressureError as error:
+        raise OverloadError from error
+    except RayTaskError as error:
+        if isinstance(error.cause, ConfigError):
+            raise ConfigError(str(error.cause)) from error
+        raise
+
+
+def drawing(request: Generation) -> dict[str, Any]:
+    """How a request wants its codes drawn, by the names of a generator."""
+    return request.model_dump(include={"guidance", "temperature", "top_k", "top_p"})
 
 
 @serve.deployment(max_ongoing_requests=1000, ray_actor_options={"num_cpus": 0})

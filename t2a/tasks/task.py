@@ -57,11 +57,14 @@ def check_codec(codec: Mapping[str, Any], where: str, model: Any, *, decodes: bo
             f"task.codec: {where} normalises the loudness, and the scale that gives it back is no code that a model "
             "could foresee; take a codec with `normalise: false`."
         )
+    channels = getattr(model, "channels", 1)  # that the codec codes one by one
+    many = f" for {channels} channels" if channels > 1 else ""
+    wanted = codec["quantizer"] | {"codebooks": channels * codec["quantizer"]["codebooks"]}
     for name in ("codebooks", "bins"):
-        own, found = getattr(model, name), codec["quantizer"][name]
+        own, found = getattr(model, name), wanted[name]
         if own != found:
             raise ConfigError(
-                f"task.model.{name} is {own}, but the codec {where} has {found} {name}: "
+                f"task.model.{name} is {own}, but the codec {where} has {found} {name}{many}: "
                 f"set task.model.{name}={found} or take another codec."
             )
 

@@ -4,18 +4,51 @@ Randomness comes in as one uniform number a token, so a row's draw depends on it
 device, the batch or the other rows.
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from t2a.errors import ConfigError
 
-def uniforms(seeds: Sequence[int], steps: int, codebooks: int) -> Tensor:
-    """Numbers in [0, 1) for `sample`, [B, S, K] float32 on the CPU; row b depends on seeds[b] only.
 
-    A longer draw begins with the shorter one.
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn: gamma of the guidance (0: without conditions, 1: without guidance), and as in `sample`."""
+
+    guidance: float = 3.0
+    temperature: float = 1.0
+    top_k: int = 250
+    top_p: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing, with a `ConfigError`."""
+        for name, high in (("guidance", 100), ("temperature", 100), ("top_k", math.inf), ("top_p", 1)):
+            value = getattr(self, name)
+            if not 0 <= value <= high:  # also when it is not a number
+                limits = f"between 0 and {high}" if math.isfinite(high) else "0 or more"
+                raise ConfigError(f"{name} is {value}; it must be {limits}.")
+
+    def draw(self, logits: Tensor, uniform: Tensor) -> Tensor:
+        """Draw tokens int64 [B, K] from logits [B, K, V], or [2 B, K, V]: with conditions, then without them."""
+        if len(logits) == 2 * len(uniform):
+            logits = guide(*logits.chunk(2), self.guidance)
+        return sample(logits, uniform, self.temperature, self.top_k, self.top_p)
+
+
+def streams(seeds: Sequence[int]) -> list[torch.Generator]:
+    """One stream of random numbers for each row, on the CPU."""
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def uniforms(generators: Sequence[torch.Generator], steps: int, codebooks: int) -> Tensor:
+    """Draw the next numbers in [0, 1) for `sample`, [B, S, K] float32; row b depends on its own stream only.
+
+    Several draws give the numbers of one long draw.
     """
-    return torch.stack([torch.rand(steps, codebooks, generator=torch.Generator().manual_seed(s)) for s in seeds])
+    return torch.stack([torch.rand(steps, codebooks, generator=generator) for generator in generators])
 
 
 def guide(conditional: Tensor, null: Tensor, guidance: float) -> Tensor:
@@ -36,10 +69,10 @@ def sample(logits: Tensor, uniform: Tensor, temperature: float = 1.0, top_k: int
     """
     if temperature == 0:
         return logits.argmax(-1)
-    probabilities = (logits.double() / temperature).softmax(-1)  # float32 sums could miss the last bin
     if 0 < top_k < logits.shape[-1]:
-        least = probabilities.topk(top_k, dim=-1).values[..., -1:]
-        probabilities = probabilities.masked_fill(probabilities < least, 0.0)
+        least = logits.kthvalue(logits.shape[-1] - top_k + 1, dim=-1, keepdim=True).values
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    probabilities = (logits.double() / temperature).softmax(-1)  # float32 sums could miss the last bin
     if 0 < top_p < 1:
         probabilities = _nucleus(probabilities, top_p)
     cumulated = probabilities.cumsum(-1)

@@ -18,3 +18,13 @@ def test_a_written_file_is_whole_and_its_ending_says_the_format(tmp_path):
         io.write(tmp_path / "x.xyz", wave, 16000)
     with pytest.raises(DataError, match="cannot be written"):
         io.write(tmp_path / "no" / "x.wav", wave, 16000)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_wav_in_pieces_is_the_wav(channels):
+    wave = np.random.default_rng(0).uniform(-1.2, 1.2, (channels, 999)).astype(np.float32)
+    data = io.wav_header(999, channels, 22050) + io.pcm16(wave[:, :400]) + io.pcm16(wave[:, 400:])
+    whole, rate = io.decode(io.encode_wav(wave, 22050))
+    joined, same = io.decode(data)
+    assert (rate, same, joined.shape) == (22050, 22050, (channels, 999))
+    np.testing.assert_allclose(joined, whole, atol=1.1 / 32768)

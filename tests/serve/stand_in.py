@@ -27,3 +27,14 @@ class StandIn:
         if prompt == "die":
             os._exit(1)
         return [np.full((1, round(seconds * self.sample_rate)), seed / 1000, np.float32) for seed in seeds]
+
+    def stream(self, prompt, seconds, *, seed, **drawing):
+        """The same wave in pieces; "slow N" takes its time after the first."""
+        (wave,) = self.generate([prompt.removeprefix("slow ")], seconds, seeds=[seed], **drawing)
+        return self.pieces(wave, float(prompt.split()[1]) if prompt.startswith("slow") else 0.0)
+
+    def pieces(self, wave, seconds):
+        half = wave.shape[1] // 2
+        yield wave[:, :half]
+        time.sleep(seconds)
+        yield wave[:, half:]

@@ -23,6 +23,10 @@ class Echo:
         self.requests.append(request)
         return request.prompt.encode()
 
+    async def stream(self, request: Generation):
+        for letter in (await self.generate(request)).decode():
+            yield letter.encode()
+
 
 def call(backend=None, method="POST", path=PATH, token=None, headers=None, **body) -> httpx.Response:
     app = create(backend or Echo(), FACTS, digest_of(token))
@@ -52,6 +56,25 @@ def test_a_request_reaches_the_model_as_it_was_sent(name):
 @pytest.mark.parametrize("form", ["wav", "flac", "ogg"])
 def test_the_content_type_is_that_of_the_format(form):
     assert call(prompt="a", response_format=form).headers["content-type"] == f"audio/{form}"
+
+
+def test_a_stream_is_the_same_answer_in_pieces():
+    answer = call(prompt="a dog", stream=True, seed=3)
+    assert (answer.content, answer.headers["content-type"], answer.headers["x-t2a-seed"]) == (
+        b"a dog",
+        "audio/wav",
+        "3",
+    )
+
+
+def test_a_stream_that_is_refused_is_no_answer_of_200():
+    assert call(Echo(ConfigError("not this one.")), prompt="a", stream=True).status_code == 422
+    assert call(Echo(OverloadError()), prompt="a", stream=True).status_code == 503
+
+
+def test_a_stream_of_another_format_is_refused():
+    answer = call(prompt="a", stream=True, response_format="ogg")
+    assert (answer.status_code, "a stream is a wav, not ogg" in message(answer)) == (422, True)
 
 
 def test_without_a_seed_every_answer_has_another_one_and_says_it():

@@ -11,7 +11,7 @@ from ray import serve
 
 from t2a.demo.services import free_ports
 from t2a.errors import ConfigError, T2AError
-from t2a.serve.app import TOKEN, ServeConfig, build, encode
+from t2a.serve.app import TOKEN, Model, ServeConfig, build, encode
 from t2a.serve.run import cluster, deployed
 from tests.serve import stand_in
 
@@ -69,6 +69,24 @@ def test_ogg_has_a_rate_that_opus_knows_and_the_same_duration(address):
     assert (rate, len(wave)) == (48000, 72000)
 
 
+def test_a_stream_sends_its_first_sound_before_the_last_is_made(address):
+    body = {"prompt": "slow 2", "seconds": 1.5, "seed": 250, "stream": True}
+    start, headers, data, first = time.monotonic(), {"authorization": "Bearer secret"}, b"", None
+    with httpx.stream("POST", f"{address}/v1/audio/generations", json=body, headers=headers, timeout=60) as answer:
+        for piece in answer.iter_bytes():
+            first = first or time.monotonic() - start
+            data += piece
+    assert time.monotonic() - start - first > 1.5
+    wave, rate = soundfile.read(io.BytesIO(data))
+    assert (rate, len(wave), answer.headers["content-type"]) == (22050, 33075, "audio/wav")
+    np.testing.assert_allclose(wave, 0.25, atol=1e-4)
+
+
+def test_a_stream_that_the_model_refuses_is_422(address):
+    answer = ask(address, prompt="refuse", stream=True)
+    assert (answer.status_code, answer.json()["error"]["message"]) == (422, "this model cannot: ask another one.")
+
+
 def test_the_models_own_limit_is_known_before_it_is_asked(address):
     answer = ask(address, prompt="die", seconds=4.01)
     assert (answer.status_code, "4 s of this model" in answer.text) == (422, True)
@@ -123,3 +141,11 @@ def test_a_wrong_argument_of_the_builder_is_found_before_anything_starts():
 def test_stereo_is_kept(form):
     wave = np.stack([np.full(16000, 0.5), np.full(16000, -0.5)]).astype(np.float32)
     assert soundfile.read(io.BytesIO(encode(wave, 16000, form)))[0].shape == (16000, 2)
+
+
+def test_the_longest_clip_is_the_window_unless_the_server_is_told_another():
+    replica = Model.func_or_class
+    limits = [
+        replica(ServeConfig(model="x", max_seconds=most), stand_in.StandIn).facts().max_seconds for most in (None, 9)
+    ]
+    assert limits == [4.0, 9.0]

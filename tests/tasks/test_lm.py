@@ -139,7 +139,12 @@ def test_every_row_gets_another_caption_where_there_is_one():
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"), [({"codebooks": 4}, "codebooks is 4.*has 2"), ({"bins": 8}, "bins is 8.*has 16")]
+    ("changes", "told"),
+    [
+        ({"codebooks": 4}, "codebooks is 4.*has 2 codebooks:"),
+        ({"bins": 8}, "bins is 8.*has 16"),
+        ({"channels": 2}, "codebooks is 2.*has 4 codebooks for 2 channels"),
+    ],
 )
 def test_a_codec_that_does_not_fit_is_refused_before_any_work(codec, changes, told):
     with pytest.raises(ConfigError, match=told):

@@ -1,10 +1,10 @@
 import torch
 
-from t2a.tokens.sampling import guide, sample, uniforms
+from t2a.tokens.sampling import Sampling, guide, sample, streams, uniforms
 
 
 def draws(logits, count=4000, **how):
-    tokens = sample(logits.expand(count, -1), uniforms([0], count, 1)[0, :, 0], **how)
+    tokens = sample(logits.expand(count, -1), uniforms(streams([0]), count, 1)[0, :, 0], **how)
     return torch.bincount(tokens, minlength=logits.shape[-1]) / count
 
 
@@ -39,7 +39,7 @@ def test_extreme_numbers_never_draw_an_excluded_token():
 
 
 def test_a_draw_depends_on_its_own_seed_alone_and_a_longer_one_begins_with_the_shorter():
-    together, alone = uniforms([3, 4, 5], 40, 4), uniforms([4], 90, 4)
+    together, alone = uniforms(streams([3, 4, 5]), 40, 4), uniforms(streams([4]), 90, 4)
     assert torch.equal(together[1], alone[0, :40])
     assert not torch.equal(together[0], together[1])
 
@@ -54,3 +54,15 @@ def test_guidance_is_linear_in_log_probabilities_not_in_raw_logits():
     a, b = torch.tensor([2.0, 0.0]), torch.tensor([10.0, 10.0])
     expected = 3 * a.log_softmax(-1) - 2 * b.log_softmax(-1)
     assert torch.allclose(guide(a, b, 3.0), expected)
+
+
+def test_draws_one_after_another_are_the_one_long_draw():
+    pieces, whole = streams([3, 4]), uniforms(streams([3, 4]), 50, 3)
+    assert torch.equal(torch.cat([uniforms(pieces, n, 3) for n in (1, 7, 42)], dim=1), whole)
+
+
+def test_twice_the_rows_are_guided_and_others_are_not():
+    logits, number = torch.randn(2, 3, 10), torch.rand(1, 3)
+    greedy = Sampling(guidance=2.0, temperature=0.0)
+    assert torch.equal(greedy.draw(logits, number), guide(logits[:1], logits[1:], 2.0).argmax(-1))
+    assert torch.equal(greedy.draw(logits[:1], number), logits[:1].argmax(-1))

@@ -1,0 +1,51 @@
+"""What can be asked of a language model and its codec: everything else is refused before any work."""
+
+import math
+from collections.abc import Sequence
+
+import psutil
+
+from t2a.errors import CheckpointError, ConfigError
+from t2a.models.codec import Codec
+from t2a.models.lm import LM
+
+
+def check_rows(prompts: Sequence[str], seeds: Sequence[int]) -> None:
+    """Refuse prompts and seeds that do not make rows."""
+    if isinstance(prompts, str) or not prompts:
+        raise ConfigError("There is no prompt: give a list with at least one (it may be empty text).")
+    if len(seeds) != len(prompts):
+        raise ConfigError(f"There are {len(prompts)} prompts but {len(seeds)} seeds: give one seed for each.")
+    if not all(0 <= seed < 2**63 for seed in seeds):
+        raise ConfigError(f"The seeds {list(seeds)} must lie between 0 and 2^63 - 1.")
+
+
+def clip_samples(seconds: float, rows: int, codec: Codec, channels: int = 1) -> int:
+    """Return the samples of clips of a duration, if there can be such clips and they fit into memory."""
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ConfigError(f"A clip of {seconds} s cannot be made: ask for more than 0 s.")
+    samples = round(seconds * codec.sample_rate)
+    if samples == 0:
+        raise ConfigError(f"{seconds:g} s is less than one sample at {codec.sample_rate} Hz: ask for more.")
+    codes = 8 * codec.codebooks / codec.hop
+    needed = 2 * rows * channels * samples * (codes + 4 * codec.channels)  # in pieces, and joined
+    if needed > (free := psutil.virtual_memory().available):
+        told = f"{rows} clips of {seconds:g} s need {needed / 2**30:.1f} GiB of memory"
+        raise ConfigError(f"{told}, {free / 2**30:.1f} GiB are free: ask for less.")
+    return samples
+
+
+def check_codec(model: LM, codec: Codec) -> None:
+    """Refuse a codec whose codes are not those of the model."""
+    channels = model.config.channels  # that the codec codes one by one
+    for name, own, found in (
+        ("codebooks", model.config.codebooks, channels * codec.codebooks),
+        ("bins", model.config.bins, codec.bins),
+    ):
+        if own != found:
+            told = f"The language model has {own} {name}, the codec beside it gives {found}"
+            raise CheckpointError(f"{told}: put the codec there that it was trained with.")
+    if channels > 1 and codec.channels > 1:
+        raise CheckpointError(f"The language model has {channels} channels of a mono codec, its codec is none.")
+    if codec.config.normalise:
+        raise CheckpointError("The codec beside the language model normalises the loudness, which codes do not hold.")

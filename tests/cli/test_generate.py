@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from t2a.audio.io import decode, write
+from t2a.cli import app
+from tests.generate.tiny import HOP, RATE, build
+
+SECONDS = 40 * HOP / RATE
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """The precisions that were asked for; the model is a tiny one."""
+    asked = []
+    monkeypatch.setattr("t2a.generate.loading.load", lambda where, precision: asked.append(precision) or build())
+    return asked
+
+
+def test_an_audio_file_is_continued_with_a_prompt_and_without(loaded, tmp_path):
+    write(tmp_path / "in.wav", 0.1 * np.random.default_rng(0).standard_normal((2, 400)).astype(np.float32), 2 * RATE)
+    heard = []
+    for prompt in ("rain", ""):
+        out = tmp_path / "out.wav"
+        options = ["--continue", tmp_path / "in.wav", "--seconds", SECONDS, "--out", out, "--precision", "bfloat16"]
+        shown = CliRunner().invoke(app, ["generate", "model", prompt, *map(str, options)])
+        assert shown.exit_code == 0, shown.output
+        wave, rate = decode(out)
+        assert (wave.shape, rate) == ((1, round(SECONDS * RATE)), RATE)
+        heard.append(wave)
+    np.testing.assert_allclose(heard[0][:, : 20 * HOP], heard[1][:, : 20 * HOP], atol=1e-3)
+    assert not np.allclose(heard[0], heard[1], atol=1e-2)
+    assert loaded == ["bfloat16"] * 2
+
+
+def test_without_audio_an_empty_prompt_is_refused(loaded, tmp_path):
+    told = CliRunner().invoke(app, ["generate", "model", " ", "--out", str(tmp_path / "out.wav")])
+    assert told.exit_code
+    assert "the prompt is empty" in str(told.exception)
+    assert not loaded

@@ -1,0 +1,56 @@
+"""A language model of a few thousand weights with its codec and an encoder that needs none."""
+
+import math
+
+import torch
+
+from t2a.conditions.encoders import Encoders
+from t2a.conditions.melody import ChromaConfig
+from t2a.generate.lm import LMGenerator
+from t2a.models.codec import Codec, CodecConfig
+from t2a.models.lm import LM, ConditionConfig, LMConfig
+from t2a.nn.condition import Condition
+from t2a.nn.quantize import QuantizerConfig
+
+RATE, HOP = 16000, 8
+
+
+class Letters:
+    """An encoder, and its config, that needs no weights: one state for each letter."""
+
+    kind, reads, width = "letters", "captions", 6
+
+    def build(self, device):
+        return self
+
+    def to(self, device):
+        return self
+
+    def __call__(self, captions):
+        states = [torch.tensor([[math.sin(ord(c) * (i + 1)) for i in range(6)] for c in text]) for text in captions]
+        longest = max(1, *(len(state) for state in states))
+        tokens, mask = torch.zeros(len(states), longest, 6), torch.zeros(len(states), longest, dtype=torch.bool)
+        for row, state in enumerate(states):
+            if len(state):
+                tokens[row, : len(state)], mask[row, : len(state)] = state, True
+        return Condition(tokens, mask)
+
+
+def build(fuse=("prepend", "cross"), codec=None, **changes) -> LMGenerator:
+    torch.manual_seed(0)
+    sizes = {"codebooks": 3, "bins": 32, "width": 32, "layers": 2, "heads": 2, "max_frames": 60}
+    sizes["conditions"] = {"text": ConditionConfig(width=6, fuse=fuse)}
+    model = LM(LMConfig(**(sizes | changes)))
+    melody = ChromaConfig(kind="chroma", sample_rate=RATE, window=256)
+    known = {"text": Letters(), "melody": melody}
+    widths = {name: condition.width for name, condition in model.config.conditions.items()}
+    encoders = Encoders({name: known[name] for name in widths}, widths)
+    with torch.no_grad():
+        model.heads.weight.mul_(50)  # an untrained model is indifferent; this one has opinions
+    quantizer = QuantizerConfig(codebooks=3, bins=32)
+    shape = {"filters": 2, "ratios": (4, 2), "dimension": 4, "lstm_layers": 0, "quantizer": quantizer}
+    codec = Codec(CodecConfig(**(shape | (codec or {}))))
+    for name, tensor in codec.state_dict().items():
+        if "codebook" in name or "embed" in name:
+            tensor.copy_(0.05 * torch.randn(tensor.shape))
+    return LMGenerator(model, codec, encoders)
