@@ -8,6 +8,7 @@ Where transformers computes something else on purpose is said beside the test. N
 half precision, the T5 and the codec by themselves (see test_huggingface), the extraction of chroma (tests/audio).
 """
 
+import copy
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from t2a.conditions.encoders import EncodersFile
 from t2a.generate.lm import LMGenerator
+from t2a.generate.sounding import decode
 from t2a.interop import musicgen
 from t2a.interop.language import convert
 from t2a.models.lm import LM
@@ -133,8 +135,8 @@ def with_nulls(generator: LMGenerator, length: int) -> LMGenerator:
     """
     config = generator.model.config
     text = config.conditions["text"].model_copy(update={"null_length": length})
-    model = LM(config.model_copy(update={"conditions": config.conditions | {"text": text}}))
-    model.load_state_dict(generator.model.state_dict())
+    model = copy.copy(generator.model)
+    model.config = config.model_copy(update={"conditions": config.conditions | {"text": text}})
     return LMGenerator(model, generator.codec, generator.encoders)
 
 
@@ -168,7 +170,7 @@ def test_the_waves_of_the_same_codes_are_the_same(pair):
     peer, generator = pair
     wave = peer.generate(**tokens(PROMPTS[:1]), max_new_tokens=23)
     codes = greedy(generator, PROMPTS[:1], 1.0, frames=20)
-    found = generator._decode(codes, 20 * generator.codec.hop)
+    found = decode(generator.codec, codes, 20 * generator.codec.hop, generator.model.config.channels)
     assert found.shape == (1, peer.config.decoder.audio_channels, 400)
     torch.testing.assert_close(found, wave, atol=1e-5, rtol=1e-4)
 
