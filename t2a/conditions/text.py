@@ -4,8 +4,7 @@ import hashlib
 import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from t2a.conditions import weights
 from t2a.conditions.encoder import Reads
-from t2a.config import Config, dump, load
+from t2a.config import Config
 from t2a.errors import ConfigError
 from t2a.nn.condition import Condition, padded
 
@@ -82,26 +81,6 @@ class T5Config(TextConfig):
     def source(self) -> str:
         """The folder or the name."""
         return self.name
-
-
-TextEncoderConfig = Annotated[MiniLMConfig | T5Config, Field(discriminator="kind")]
-
-
-class TextFile(Config):
-    """`text.yaml` of a model folder: the one text encoder that a model was trained with."""
-
-    text: TextEncoderConfig
-
-    NAME: ClassVar[str] = "text.yaml"
-
-    def write(self, folder: Path) -> None:
-        """Put it into a model folder."""
-        (folder / self.NAME).write_text(dump(self), encoding="utf-8")
-
-    @classmethod
-    def read(cls, folder: Path) -> "TextFile":
-        """Find it in a model folder. Raises `ConfigError`."""
-        return load(cls, folder / cls.NAME)
 
 
 class TextEncoder:

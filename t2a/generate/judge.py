@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from t2a.audio.transform import resample, to_mono
-from t2a.conditions.encoder import Sounds
-from t2a.conditions.text import TextEncoder, TextFile
+from t2a.conditions.encoder import Encoder, Sounds
+from t2a.conditions.encoders import EncodersFile
 from t2a.models.clap import Clap
 from t2a.models.pretrained import locate
 
@@ -19,7 +19,7 @@ AT_ONCE = 16  # sounds a pass
 class Judge:
     """Embeds sounds and captions with one model; a sound's embedding does not depend on the others."""
 
-    def __init__(self, model: Clap, text: TextEncoder) -> None:
+    def __init__(self, model: Clap, text: Encoder) -> None:
         self.model, self.text = model.eval(), text
 
     @classmethod
@@ -27,7 +27,7 @@ class Judge:
         """Load what `t2a.tasks.clap` exported: a folder, a run, `s3://` or `models:/name@alias`."""
         folder = locate(where)
         model = Clap.from_pretrained(folder)
-        return cls(model, TextEncoder(TextFile.read(folder).text))
+        return cls(model, EncodersFile.read(folder).encoders["text"].build())
 
     @property
     def sample_rate(self) -> int:

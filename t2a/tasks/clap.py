@@ -4,12 +4,14 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from t2a.conditions.text import MiniLMConfig, TextEncoder, TextEncoderConfig, TextFile
+from t2a.conditions.encoders import EncodersFile
+from t2a.conditions.text import MiniLMConfig, T5Config, TextEncoder
 from t2a.config import Config
 from t2a.errors import ConfigError
 from t2a.losses.contrastive import contrastive
@@ -23,7 +25,7 @@ class ClapTaskConfig(Config):
 
     kind: Literal["clap"] = "clap"
     model: ClapConfig = ClapConfig()
-    text: TextEncoderConfig = MiniLMConfig()
+    text: Annotated[MiniLMConfig | T5Config, Field(discriminator="kind")] = MiniLMConfig()
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -83,7 +85,7 @@ class ClapTask:
             model = Clap(self.config.model)
         model.load_state_dict(weights["clap"])
         model.save_pretrained(folder)
-        TextFile(text=self.config.text).write(folder)
+        EncodersFile(encoders={"text": self.config.text}).write(folder)
 
     def _states(self, batch: Mapping[str, Any]) -> Condition:
         return self.text.to(batch["audio"].device)(batch["captions"])

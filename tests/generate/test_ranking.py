@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from t2a.conditions.clap import Clap
-from t2a.conditions.text import MiniLMConfig, TextFile
+from t2a.conditions.encoders import EncodersFile
+from t2a.conditions.text import MiniLMConfig
 from t2a.errors import ConfigError
 from t2a.generate.judge import Judge
 from t2a.generate.ranking import best_of, judge_of, tries
@@ -98,7 +99,7 @@ def test_a_trained_clap_and_one_of_transformers_may_judge(tmp_path, monkeypatch)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert isinstance(judge_of(str(peers.clap(tmp_path / "theirs"))), Clap)
     Model(ClapConfig()).save_pretrained(tmp_path / "ours")
-    TextFile(text=MiniLMConfig()).write(tmp_path / "ours")
+    EncodersFile(encoders={"text": MiniLMConfig()}).write(tmp_path / "ours")
     ours = judge_of(str(tmp_path / "ours"))
     assert isinstance(ours, Judge)
     clips = Singer().generate(["bell", "rain"], 1.0, seeds=[1, 2])

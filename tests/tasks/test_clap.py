@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from t2a.conditions.text import TextFile
+from t2a.conditions.encoders import EncodersFile
 from t2a.config import validate
 from t2a.errors import ConfigError
 from t2a.models.clap import Clap
@@ -45,7 +45,7 @@ def test_it_learns_which_caption_belongs_to_which_sound_and_exports(tmp_path):
     again, batch = Clap.from_pretrained(tmp_path), a_batch(100)
     expected = nets["clap"].audio(batch["audio"], batch["length"])
     torch.testing.assert_close(again.audio(batch["audio"], batch["length"]), expected)
-    assert TextFile.read(tmp_path).text.kind == "minilm"
+    assert EncodersFile.read(tmp_path).encoders["text"].kind == "minilm"
 
 
 def test_captions_that_differ_in_case_and_edges_are_one():
