@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,10 +15,11 @@ from t2a.errors import ConfigError, DataError
 from t2a.evaluate.evaluation import Evaluation
 from t2a.generate.judge import Judge
 from t2a.generate.loading import load
+from t2a.generate.sounding import decode
 from t2a.metrics.interval import bootstrap
 from t2a.metrics.retrieval import percentile, recall
 from t2a.models.codec import Codec
-from t2a.models.pretrained import locate
+from t2a.models.pretrained import locate, read_config
 
 AT_ONCE = 16  # clips a batch
 ORIGINALS = "originals, decoded"
@@ -65,9 +67,7 @@ def evaluate_steering(
     rows = held_out(corpus, split, clips, seed)
     captions = [caption for caption, _ in rows]
     generator, hearing = load(model), Judge.from_folder(judge)
-    codec = Codec.from_pretrained(locate(model) / "codec")
-    longest = round(seconds * codec.frame_rate)
-    waves = {ORIGINALS: [codec.decode(torch.from_numpy(codes)[None, :, :longest])[0].numpy() for _, codes in rows]}
+    waves = {ORIGINALS: decoded(locate(model), [codes for _, codes in rows], seconds)}
     seeds = [seed + index for index in range(len(captions))]
     for guidance in guidances:
         waves[f"guidance {guidance:g}"] = [
@@ -90,6 +90,14 @@ def evaluate_steering(
         figures[f"gain/guidance {high:g} over {low:g}"] = bootstrap(gain)
     conditions = {"clips": len(captions), "sample": f"distinct captions, {seconds:g} s each", "judge": judge}
     return Steering(Evaluation(figures, conditions), made, generator.sample_rate)
+
+
+def decoded(folder: Path, clips: Sequence[NDArray[np.int64]], seconds: float) -> list[NDArray[np.float32]]:
+    """Turn codes [K, L] into waves [C, T] of at most `seconds` by the codec beside a language model."""
+    codec, channels = Codec.from_pretrained(folder / "codec"), read_config(folder).get("channels", 1)
+    frames = round(seconds * codec.frame_rate)
+    parts = [torch.from_numpy(codes)[None, :, :frames] for codes in clips]
+    return [decode(codec, part, part.shape[2] * codec.hop, channels)[0].numpy() for part in parts]
 
 
 def held_out(corpus: str, split: str, clips: int, seed: int) -> list[tuple[str, NDArray[np.int64]]]:

@@ -1,0 +1,55 @@
+"""`t2a evaluate MODEL CORPUS`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from t2a.cli.output import ModelArgument, check_output_folder, console
+
+
+def evaluate(
+    model: ModelArgument,
+    corpus: Annotated[
+        str, typer.Argument(help="The corpus: clips for a codec, codes for a language or entropy model.")
+    ],
+    split: Annotated[str, typer.Option(help="Which split to measure on.")] = "test",
+    rows: Annotated[int, typer.Option(help="How many clips at most.", min=2)] = 128,
+    listened: Annotated[int, typer.Option(help="How many of them ViSQOL hears, of a codec; it is slow.", min=0)] = 16,
+    generated: Annotated[int, typer.Option(help="Captions that a language model makes 4 clips each of.", min=0)] = 0,
+    out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file as well.")] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="A trained clap that ranks captions by what a language model makes of them.")
+    ] = None,
+    clips: Annotated[int, typer.Option(help="How many clips are made for the judge, at each guidance.", min=2)] = 32,
+    report: Annotated[Path | None, typer.Option(help="Write a page with figures and sounds.")] = None,
+) -> None:
+    """Measure MODEL on held-out clips, beside its baselines, with 95 % intervals."""
+    from t2a.cli.figures import printed
+    from t2a.evaluate import evaluate as measure
+
+    for path in (out, report):
+        if path:
+            check_output_folder(path)
+    if report or judge:
+        from t2a.report.pages import check_page, write_page
+
+        check_page(model, judge, report is not None)
+    evaluation = measure(model, corpus, split=split, rows=rows, listened=listened, generated=generated, judge=judge)
+    steering = None
+    if judge:
+        from t2a.evaluate.steering import evaluate_steering
+
+        steering = evaluate_steering(model, corpus, judge, split=split, clips=clips)
+    for measured in (evaluation, steering and steering.evaluation):
+        if measured:
+            for part in printed(measured, f"{model} on {corpus} ({split})"):
+                console.print(part, highlight=False)
+    if out:
+        import json
+
+        plain = evaluation.plain() | ({"steering": steering.evaluation.plain()} if steering else {})
+        out.write_text(json.dumps(plain, indent=2, allow_nan=False))
+    if report:
+        write_page(report, evaluation, steering, model, corpus, split)
+        console.print(f"{report}: figures and sounds")

@@ -1,0 +1,27 @@
+"""What the verbs share: where they print, how progress looks, what they refuse to write."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from t2a.errors import ConfigError
+
+console = Console()
+
+ModelArgument = Annotated[str, typer.Argument(help="A model, step or run folder, s3://..., or models:/name@alias.")]
+
+
+def progress_bar():
+    """The one look of a progress bar: written to stderr, gone when done, silent when not a terminal."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), transient=True, console=Console(stderr=True))
+
+
+def check_output_folder(path: Path) -> None:
+    """Refuse before any work what could not be written after it."""
+    if not path.parent.is_dir():
+        raise ConfigError(f"cannot write {path}: there is no folder {path.parent}; create it or choose another name")
