@@ -71,12 +71,13 @@ class MelSpectrogram(nn.Module):
         super().__init__()
         self.spec = spec
         bins, fmax = spec.n_fft // 2 + 1, spec.fmax or spec.rate / 2
-        bank = mel_filterbank(bins, spec.fmin, fmax, spec.n_mels, spec.rate, spec.norm, spec.scale)
         self.window: Tensor
         self.bank: Tensor
-        # Made from the spec alone: not part of a checkpoint.
-        self.register_buffer("window", torch.hann_window(spec.win or spec.n_fft), persistent=False)
-        self.register_buffer("bank", bank, persistent=False)
+        # Made from the spec alone: not part of a checkpoint, and there also where a model is built without its weights.
+        with torch.device("cpu"):
+            bank = mel_filterbank(bins, spec.fmin, fmax, spec.n_mels, spec.rate, spec.norm, spec.scale)
+            self.register_buffer("window", torch.hann_window(spec.win or spec.n_fft), persistent=False)
+            self.register_buffer("bank", bank, persistent=False)
 
     def forward(self, wave: Tensor) -> Tensor:
         spec = self.spec
