@@ -98,8 +98,8 @@ def wav_header(samples: int, channels: int, rate: int) -> bytes:
 
 
 def pcm16(wave: np.ndarray) -> bytes:
-    """Return samples [C, n] float32 as 16 bits each, channel by channel; beyond [-1, 1] they are clipped."""
-    return np.rint(np.clip(wave.T, -1, 1) * 32767).astype("<i2").tobytes()
+    """Return samples [C, n] float32 as 16 bits each, as `encode_wav` writes them."""
+    return _encode(wave, 1, "RAW", "PCM_16")
 
 
 def write(path: str | Path, wave: np.ndarray, rate: int) -> None:
