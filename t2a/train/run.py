@@ -15,6 +15,7 @@ from t2a.tasks.entropy import EntropyTaskConfig
 from t2a.tasks.lm import LMTaskConfig
 from t2a.train.optim import OptimConfig
 from t2a.train.protocol import EngineConfig
+from t2a.train.streams import follow_codec
 from t2a.train.track import TrackConfig
 
 TaskConfig = Annotated[CodecTaskConfig | LMTaskConfig | EntropyTaskConfig | ClapTaskConfig, Field(discriminator="kind")]
@@ -77,6 +78,11 @@ class Run(Config):
     def rank_batch(self) -> int:
         """Rows that one worker takes for one optimizer step."""
         return self.batch_size // self.workers
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sized_by_the_codec(cls, settings: Any) -> Any:
+        return follow_codec(settings) if isinstance(settings, dict) else settings
 
     @model_validator(mode="after")
     def _divides(self) -> "Run":

@@ -1,0 +1,64 @@
+"""What the codec decides for a recipe that trains on its codes, filled in where the recipe says null."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from t2a.errors import ConfigError, T2AError
+from t2a.models.pretrained import locate, read_config
+
+OPEN = ("codebooks", "bins", "max_frames")
+"""Settings of `task.model` that a codec can decide"""
+
+
+def follow_codec(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in the sizes that a recipe leaves to `task.codec`, so that one recipe serves any number of streams.
+
+    `task.model.codebooks`, `task.model.bins` and `data.codebooks` are the codec's where they are null;
+    `data.crop_frames` then follows from `data.crop_seconds`, `task.model.max_frames` from `task.model.max_seconds`.
+    A recipe without nulls is returned as it is, and no codec is looked for. Raises `ConfigError`.
+    """
+    task, data = settings.get("task"), settings.get("data")
+    if not isinstance(task, Mapping) or not isinstance(data, Mapping):
+        return dict(settings)
+    model = task.get("model")
+    if not isinstance(model, Mapping) or not any(name in model and model[name] is None for name in OPEN):
+        return dict(settings)
+    codec = _codec(task.get("codec"))
+    quantizer, rate = codec["quantizer"], codec["sample_rate"] / math.prod(codec["ratios"])
+    model, data = dict(model), dict(data)
+    decided = {
+        "codebooks": quantizer["codebooks"],
+        "bins": quantizer["bins"],
+        "max_frames": _frames(model.pop("max_seconds", None), rate, "task.model.max_seconds"),
+    }
+    model |= {name: value for name, value in decided.items() if model.get(name) is None and value is not None}
+    if data.get("kind") == "codes":
+        crop = {
+            "codebooks": quantizer["codebooks"],
+            "crop_frames": _frames(data.pop("crop_seconds", None), rate, "data.crop_seconds"),
+        }
+        data |= {name: value for name, value in crop.items() if data.get(name) is None and value is not None}
+    return {**settings, "task": {**task, "model": model}, "data": data}
+
+
+def _codec(where: Any) -> dict[str, Any]:
+    """The config of a recipe's codec."""
+    asked = "The recipe leaves sizes to task.codec (null), so the codec must be there already"
+    if not isinstance(where, str):
+        raise ConfigError(f"{asked}: give task.codec.")
+    try:
+        config = read_config(locate(where))
+    except T2AError as error:
+        raise ConfigError(f"{asked}. {error}") from error
+    if config.get("model_type") != "codec":
+        raise ConfigError(f"task.codec: {where} holds a {config.get('model_type')}, not a codec.")
+    return config
+
+
+def _frames(seconds: Any, rate: float, key: str) -> int | None:
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds * rate < math.inf:
+        raise ConfigError(f"{key} is {seconds!r}; it must be a number above 0.")
+    return max(1, round(seconds * rate))

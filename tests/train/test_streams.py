@@ -1,0 +1,53 @@
+import pytest
+
+from t2a.config import validate
+from t2a.errors import ConfigError
+from t2a.models.codec import Codec, CodecConfig
+from t2a.nn.quantize import QuantizerConfig
+from t2a.train.run import Run
+from t2a.train.streams import follow_codec
+
+SIZES = {"codebooks": None, "bins": None, "max_frames": None, "max_seconds": 3}
+
+
+def recipe(codec: str, **data) -> dict:
+    settings = {"kind": "codes", "uri": "codes", "codebooks": None, "crop_frames": None, "crop_seconds": 2} | data
+    task = {"kind": "lm", "codec": codec, "model": {"width": 32, "heads": 2, **SIZES}}
+    return {
+        "name": "lm", "out": "runs", "steps": 1, "batch_size": 2, "task": task, "data": settings,
+        "optim": {"lm": {"lr": 1e-3}},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("streams", [1, 2, 4])
+def test_one_recipe_serves_any_number_of_streams(streams, tmp_path):
+    quantizer = QuantizerConfig(codebooks=streams, bins=512 // streams)
+    ratios = {1: (2, 2, 2, 4), 2: (2, 2, 4, 4), 4: (2, 4, 4, 4)}[streams]
+    config = CodecConfig(filters=2, dimension=4, lstm_layers=0, ratios=ratios, quantizer=quantizer)
+    Codec(config).save_pretrained(tmp_path)
+    run = validate(Run, recipe(str(tmp_path)), "recipe")
+    model = run.task.model
+    assert (model.codebooks, model.bins) == (streams, 512 // streams)
+    assert (run.data.codebooks, run.data.crop_frames, model.max_frames) == (streams, 1000 // streams, 1500 // streams)
+    again = validate(Run, run.model_dump(mode="json"), "recipe")
+    assert again == run
+    run.task.build()
+
+
+def test_what_a_recipe_says_itself_stays_and_needs_no_codec():
+    settings = recipe("nowhere", codebooks=2, crop_frames=9)
+    settings["task"]["model"] = {"codebooks": 2, "bins": 16, "max_frames": 99}
+    del settings["data"]["crop_seconds"]
+    assert follow_codec(settings) == settings
+
+
+@pytest.mark.parametrize("where", ["nowhere/at/all", 7, None])
+def test_a_codec_that_is_not_there_is_told(where):
+    with pytest.raises(ConfigError, match=r"leaves sizes to task\.codec"):
+        validate(Run, recipe(where), "recipe")
+
+
+def test_seconds_that_are_none_are_told(tmp_path):
+    Codec(CodecConfig(filters=2, dimension=4, lstm_layers=0, ratios=(2, 2))).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=r"data\.crop_seconds is 0"):
+        validate(Run, recipe(str(tmp_path), crop_seconds=0), "recipe")
