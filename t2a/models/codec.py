@@ -261,7 +261,9 @@ def decoder(config: CodecConfig) -> nn.Sequential:
         up = ConvTranspose1d(width, width // 2, 2 * ratio, stride=ratio, causal=config.causal, norm=config.norm)
         width //= 2
         layers += [ELU(), up, *_residual_units(width, config)]
-    layers += [ELU(), Conv1d(width, config.channels, config.kernel, **_common(config))]
+    # Normalised over its channels, a sample of one or two channels would say nothing.
+    last = {"norm": "none"} if config.norm == "layer" else {}
+    layers += [ELU(), Conv1d(width, config.channels, config.kernel, **_common(config) | last)]
     return nn.Sequential(*layers)
 
 

@@ -51,6 +51,10 @@ class NormedWeight(nn.Module):
             self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.norm = output_norm(norm, out_channels)
+        if norm in ("layer", "time_group"):
+            # In silence only biases are left. Were they 0, a normalised output would have no variance in any layer, and
+            # its gradient would grow by 1 / sqrt(eps) from layer to layer until it is infinite.
+            nn.init.uniform_(self.bias, -bound, bound)
 
     def kernel(self) -> Tensor:
         """Return the weight as the convolution takes it."""

@@ -27,7 +27,7 @@ def ramp(count: int) -> np.ndarray:
 
 @pytest.mark.parametrize("where", [0.0, 0.3, 0.9999])
 def test_a_crop_is_an_exact_piece_of_the_clip(where):
-    values, length = AUDIO.example(clip(ramp(10_000)), where)
+    values, length, _ = AUDIO.example(clip(ramp(10_000)), where)
     assert values.dtype == np.int16
     assert values.shape == (1, 4000)
     assert length == 4000
@@ -40,7 +40,7 @@ def test_the_last_crop_ends_with_the_clip():
 
 
 def test_a_short_clip_is_padded_and_its_length_told():
-    values, length = AUDIO.example(clip(ramp(1000) + 1), 0.7)
+    values, length, _ = AUDIO.example(clip(ramp(1000) + 1), 0.7)
     assert length == 1000
     assert values[0, 999] == 1000
     assert not values[0, 1000:].any()
@@ -50,7 +50,7 @@ def test_a_short_clip_is_padded_and_its_length_told():
 def test_a_resampled_crop_equals_the_crop_of_the_whole_resampled(rate, where):
     time = np.arange(2 * rate) / rate
     wave = 0.5 * np.sin(2 * np.pi * 440 * time + 0.3)
-    values, length = AUDIO.example(clip(wave, rate, "WAV", "FLOAT"), where)
+    values, length, _ = AUDIO.example(clip(wave, rate, "WAV", "FLOAT"), where)
     start = int(where * (2 * rate - 0.5 * rate + 1)) / rate
     expected = 0.5 * np.sin(2 * np.pi * 440 * (start + np.arange(4000) / 8000) + 0.3)
     inner = slice(100, -100) if where in (0.0, 0.9999) else slice(None)  # no sound beyond the clip's own ends
@@ -91,10 +91,10 @@ def test_an_unusable_clip_is_told_by_its_reason(row, reason):
 
 def test_codes_are_cropped_and_padded_along_their_frames():
     codes = np.arange(20).reshape(2, 10) + 65000
-    values, length = CODES.example({"codes": pack_codes(codes)}, 0.5)
+    values, length, _ = CODES.example({"codes": pack_codes(codes)}, 0.5)
     assert np.array_equal(values, codes[:, 3:7])
     assert length == 4
-    values, length = CODES.example({"codes": pack_codes(codes[:, :3])}, 0.9)
+    values, length, _ = CODES.example({"codes": pack_codes(codes[:, :3])}, 0.9)
     assert length == 3
     assert np.array_equal(values[:, :3], codes[:, :3])
     assert not values[:, 3:].any()
