@@ -25,7 +25,7 @@ def write_lm_page(path: Path, evaluation: Evaluation, steering: Steering, model:
 def prediction(evaluation: Evaluation) -> Section:
     """Nats a code with the right caption, with another, without any."""
     intro = "Cross-entropy of held-out codes, means over clips with 95 % intervals; gains are taken within each clip."
-    return Section("Prediction", [_figures(evaluation)], intro)
+    return Section("Prediction", _figures(evaluation), intro)
 
 
 def steered(steering: Steering) -> Section:
@@ -35,7 +35,7 @@ def steered(steering: Steering) -> Section:
         f"The judge {conditions['judge']} hears each of {conditions['clips']} clips and ranks all their captions; rank "
         "is the share of the wrong ones that it finds less fitting than the right one, 0.5 by chance."
     )
-    return Section("Steering", [_figures(steering.evaluation)], intro)
+    return Section("Steering", _figures(steering.evaluation), intro)
 
 
 def sounds(steering: Steering) -> Section:
@@ -54,7 +54,10 @@ def _card(made: Made, rate: int) -> AudioCard:
     return AudioCard(made.system, made.wave, rate, picture, f"rank {made.rank:.2f}", encoding="ogg")
 
 
-def _figures(evaluation: Evaluation) -> Figures:
+def _figures(evaluation: Evaluation) -> list[Figures]:
+    """One table of systems, and one of the differences between them."""
     rows = evaluation.by_system()
     values = {system: {m: Measure(*figure) for m, figure in row.items()} for system, row in rows.items()}
-    return Figures(values, better=BETTER)
+    gains = {system: row for system, row in values.items() if set(row) == {"gain"}}
+    rest = {system: row for system, row in values.items() if system not in gains}
+    return [Figures(rest, better=BETTER), Figures(gains, caption="Differences within each clip")]
