@@ -2,6 +2,7 @@
 
 import hashlib
 import warnings
+from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
@@ -28,9 +29,9 @@ class TextConfig(Config):
     network: ClassVar[str] = "AutoModel"  # its class in transformers
 
     @property
+    @abstractmethod
     def source(self) -> str:
         """Where the weights are: a local folder or a name on the Hugging Face hub."""
-        raise NotImplementedError
 
     def build(self, device: torch.device | str = "cpu") -> "TextEncoder":
         """Load the encoder. Raises `ConfigError`."""

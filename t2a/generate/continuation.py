@@ -36,7 +36,9 @@ def prompt_codes(
     ):
         if found >= limit:
             length = f"{limit / codec.frame_rate:g} s"
-            raise ConfigError(f"The audio to continue is {seconds:g} s, but {what} only {length}: {remedy}.")
+            raise ConfigError(
+                f"The audio to continue is {seconds:g} s, but must be shorter than the {length} that {what}: {remedy}."
+            )
     if found == 0:
         raise ConfigError(f"The audio to continue is {seconds:g} s, less than one frame: give more of it.")
     try:

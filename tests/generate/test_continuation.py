@@ -55,8 +55,8 @@ def test_a_continuation_goes_beyond_the_window():
 @pytest.mark.parametrize(
     ("wave", "rate", "error", "told"),
     [
-        (noise(60), RATE, ConfigError, "the model reads only 0.03 s: give its last part"),
-        (noise(45), RATE, ConfigError, "the clip has only 0.02 s: ask for more seconds"),
+        (noise(60), RATE, ConfigError, "shorter than the 0.03 s that the model reads: give its last part"),
+        (noise(45), RATE, ConfigError, "shorter than the 0.02 s that the clip has: ask for more seconds"),
         (noise(0.9), RATE, ConfigError, "less than one frame"),
         (noise(10)[0], RATE, ConfigError, "must be a wave"),
         (noise(10), 0, ConfigError, "at a rate above 0"),

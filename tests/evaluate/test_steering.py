@@ -1,0 +1,44 @@
+"""How a CLAP judges what a language model makes, and the page about it."""
+
+import numpy as np
+import pytest
+
+from t2a.errors import ConfigError, DataError
+from t2a.evaluate import evaluate
+from t2a.evaluate.steering import ORIGINALS, evaluate_steering
+from t2a.report.pages import check_page, write_page
+from tests.train.small import audio_corpus, codes_corpus
+
+
+def test_what_a_language_model_makes_is_ranked_beside_the_originals(clap, lm, tmp_path):
+    corpus = codes_corpus(str(tmp_path / "codes"))
+    found = evaluate_steering(lm, corpus, clap, split="valid", clips=5, seconds=0.06, guidances=(0.0, 3.0))
+    systems = [ORIGINALS, "guidance 0", "guidance 3"]
+    assert [made.system for made in found.clips] == [name for name in systems for _ in range(5)]
+    assert len({made.caption for made in found.clips}) == 5
+    assert {made.wave.shape for made in found.clips} <= {(1, 480)}
+    figures = found.evaluation.figures
+    for name in systems:
+        ranks = [made.rank for made in found.clips if made.system == name]
+        assert figures[f"rank/{name}"].mean == pytest.approx(np.mean(ranks))
+    gain = figures["rank/guidance 3"].mean - figures["rank/guidance 0"].mean
+    assert figures["gain/guidance 3 over 0"].mean == pytest.approx(gain)
+    evaluation = evaluate(lm, corpus, split="valid", rows=4)
+    write_page(tmp_path / "page.html", evaluation, found, lm, corpus, "valid")
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("<audio") == 15
+    assert found.clips[0].caption in page
+
+
+def test_requests_that_make_no_sense_are_refused_before_any_work(clap, lm, tmp_path):
+    with pytest.raises(ConfigError, match="leave --report out"):
+        check_page(clap, None, True)
+    with pytest.raises(ConfigError, match="leave --judge out"):
+        check_page(clap, clap, False)
+    with pytest.raises(ConfigError, match="give --judge"):
+        check_page(lm, None, True)
+    check_page(lm, clap, True)
+    with pytest.raises(ConfigError, match="prepare codes"):
+        evaluate_steering(lm, audio_corpus(str(tmp_path / "corpus")), clap, split="valid")
+    with pytest.raises(DataError, match=r"0 captions in split 'test'"):
+        evaluate_steering(lm, codes_corpus(str(tmp_path / "codes")), clap)
