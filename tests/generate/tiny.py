@@ -53,4 +53,16 @@ def build(fuse=("prepend", "cross"), codec=None, **changes) -> LMGenerator:
     for name, tensor in codec.state_dict().items():
         if "codebook" in name or "embed" in name:
             tensor.copy_(0.05 * torch.randn(tensor.shape))
-    return LMGenerator(model, codec, encoders)
+    generator = LMGenerator(model, codec, encoders)
+    quieten(generator.codec)
+    return generator
+
+
+@torch.no_grad()
+def quieten(codec: Codec) -> None:
+    """Bring a folded codec's waves well below full scale, where a stream and a whole clip are turned down unlike."""
+    size = codec.config.quantizer
+    codes = torch.randint(size.bins, (4, size.codebooks, 60), generator=torch.Generator().manual_seed(0))
+    last = codec.decoder[-1]
+    for part in (last.weight, last.bias):
+        part.mul_(0.3 / codec.decode(codes).abs().max())
