@@ -1,0 +1,1 @@
+"""Latent diffusion as pure functions: noise schedules, objectives, samplers, guidance."""
