@@ -14,6 +14,7 @@ from t2a.models.pretrained import Pretrained
 from t2a.nn.conv import Conv1d, ConvTranspose1d, NormedWeight
 
 LAST_SLOPE = 0.01  # of the leaky ReLU before the last convolution, as released
+START = 0.1  # what the last convolution begins with: the logarithms that come in are far from full scale
 
 
 class HifiGanConfig(Config):
@@ -86,6 +87,8 @@ class HifiGan(Pretrained):
         self.conv_pre = Conv1d(bands, config.width, 7)
         self.stages = nn.ModuleList(Stage(config, place) for place in range(len(config.rates)))
         self.conv_post = Conv1d(config.width >> len(config.rates), 1, 7)
+        with torch.no_grad():
+            self.conv_post.weight_g *= START
 
     @property
     def mel_spec(self) -> MelSpec:
@@ -102,7 +105,7 @@ class HifiGan(Pretrained):
 
         What fills a spectrogram up changes nothing of the wave of its real frames.
         """
-        x = masked((mel - self.mean[:, None]) / self.scale[:, None], length)
+        x = masked((mel.to(self.mean.dtype) - self.mean[:, None]) / self.scale[:, None], length)
         samples = mel.shape[-1] * self.config.mel.hop
         x = masked(self.conv_pre(x), length)
         reach = length

@@ -93,12 +93,15 @@ class Vocos(Pretrained):
         What fills a spectrogram up changes nothing of the wave of its real frames.
         """
         real = None if length is None else torch.arange(mel.shape[-1], device=mel.device) < length[:, None]
+        mel = mel.to(self.embed.weight.dtype)
         mask = None if real is None else real[:, None].to(mel.dtype)
         x = self.norm(self.embed(mel if mask is None else mel * mask).transpose(1, 2)).transpose(1, 2)
         for block in self.blocks:
             x = block(x, mask)
-        x = self.head(self.final_norm(x.transpose(1, 2)))
-        return self.inverse(x, real)[:, None]
+        wave = self.inverse(self.head(self.final_norm(x.transpose(1, 2))), real)
+        if real is not None:
+            wave = wave * real.repeat_interleave(self.config.mel.hop, 1)
+        return wave[:, None]
 
     def fold(self) -> "Vocos":
         """Return the model itself: there is nothing to fold for inference."""
