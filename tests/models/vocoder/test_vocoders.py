@@ -7,7 +7,7 @@ import torch
 
 from t2a.audio.spectral import MelSpec, MelSpectrogram
 from t2a.errors import CheckpointError
-from t2a.models.vocoder import GriffinLim, HifiGan, HifiGanConfig, Vocos, VocosConfig, load_vocoder
+from t2a.models.vocoder import GriffinLim, HifiGanConfig, VocosConfig, load_vocoder
 
 SPEC = MelSpec(rate=8000, n_fft=128, hop=32, n_mels=16, log="ln")
 EDGES = SPEC.model_copy(update={"center": False})
