@@ -13,13 +13,23 @@ from t2a.tasks.clap import ClapTaskConfig
 from t2a.tasks.codec import CodecTaskConfig
 from t2a.tasks.entropy import EntropyTaskConfig
 from t2a.tasks.lm import LMTaskConfig
+from t2a.tasks.vocoder import VocoderTaskConfig
 from t2a.train.optim import OptimConfig
 from t2a.train.protocol import EngineConfig
 from t2a.train.streams import follow_codec
 from t2a.train.track import TrackConfig
 
-TaskConfig = Annotated[CodecTaskConfig | LMTaskConfig | EntropyTaskConfig | ClapTaskConfig, Field(discriminator="kind")]
-DATA_OF_TASK = {"codec": ("audio",), "lm": ("codes", "audio"), "entropy": ("codes",), "clap": ("audio",)}
+TaskConfig = Annotated[
+    CodecTaskConfig | LMTaskConfig | EntropyTaskConfig | ClapTaskConfig | VocoderTaskConfig,
+    Field(discriminator="kind"),
+]
+DATA_OF_TASK = {
+    "codec": ("audio",),
+    "lm": ("codes", "audio"),
+    "entropy": ("codes",),
+    "clap": ("audio",),
+    "vocoder": ("audio",),
+}
 
 
 class CheckpointConfig(Config):
