@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from t2a.audio.spectral import MelSpec, MelSpectrogram, mirrored
 from t2a.config import Config
@@ -152,7 +152,7 @@ class Autoencoder(Pretrained):
         return -(-frames // self.factor)
 
     def mel(self, wave: Tensor, length: Tensor | None = None) -> Tensor:
-        """Return the log-mel spectrogram [B, M, L] of waves [B, 1, T], of which the first `length` [B] samples are real.
+        """Return the log-mel spectrogram [B, M, L] of waves [B, 1, T], of which `length` int64 [B] samples are real.
 
         The real frames, `config.mel.frames(length)` of them, are those of each clip by itself; after them is silence.
         """
