@@ -163,6 +163,10 @@ class Autoencoder(Pretrained):
         mel = self.spectrogram(mirrored(wave, length, spec.edge)[:, 0])[..., :frames]
         return self._silenced(mel, mask_of(spec.frames(length), frames))
 
+    def scaled(self, mel: Tensor) -> Tensor:
+        """Return a spectrogram as the network sees it."""
+        return (mel - self.centre) / self.scale
+
     def forward(self, mel: Tensor, length: Tensor | None = None) -> AutoencoderOutput:
         """Encode and decode [B, M, L]; while training with latents drawn from the posterior, by torch's generator."""
         mean, logvar = self.posterior(mel, length)
@@ -175,7 +179,7 @@ class Autoencoder(Pretrained):
     def posterior(self, mel: Tensor, length: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of the latents of a spectrogram, not standardised."""
         frames = self.factor * self.latent_length(mel.shape[-1])
-        x = (held(mel, length, frames) - self.centre) / self.scale
+        x = self.scaled(held(mel, length, frames))
         whole = None if length is None else self.factor * -(-length // self.factor)
         mean, logvar = self.network.encode(x.to(self._dtype), mask_of(whole, frames)).chunk(2, dim=1)
         return mean, logvar.clamp(*LOGVAR)
