@@ -55,5 +55,6 @@ def gradient_penalty(logits: Sequence[Tensor], weights: Sequence[Tensor], real: 
     (gradient,) = torch.autograd.grad(total, real, create_graph=True)
     return gradient.float().square().flatten(1).sum(1).mean()
 
+
 def _float(real: Sequence[Tensor], fake: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
     return [(r.float(), f.float()) for r, f in zip(real, fake, strict=True)]

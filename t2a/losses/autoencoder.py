@@ -31,9 +31,7 @@ def adaptive_weight(last: Tensor, kernel: tuple[int, ...], reconstruction: Tenso
     gradients [B, D', *] of the losses at its output. The weight itself is not asked, so that it may be partitioned or
     belong to an engine that counts backward passes. The gradients are means over the processes, as in training.
     """
-    found = [
-        ranks.mean(_weight_gradient(last, kernel, gradient)).norm() for gradient in (reconstruction, adversarial)
-    ]
+    found = [ranks.mean(_weight_gradient(last, kernel, gradient)).norm() for gradient in (reconstruction, adversarial)]
     return (found[0] / found[1].clamp_min(1e-12)).clamp(0, MOST)
 
 

@@ -1,7 +1,7 @@
 """The spectrogram autoencoder: log-mel spectrograms <-> latents for diffusion (Make-An-Audio, Huang et al., 2023)."""
 
 import math
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple, overload
 
 import torch
 from pydantic import Field, model_validator
@@ -147,7 +147,13 @@ class Autoencoder(Pretrained):
         """Standard deviation of each channel of the latents [C], measured while training."""
         return self.latents.std
 
-    def latent_length(self, frames: int) -> int:
+    @overload
+    def latent_length(self, frames: int) -> int: ...
+
+    @overload
+    def latent_length(self, frames: Tensor) -> Tensor: ...
+
+    def latent_length(self, frames: int | Tensor) -> int | Tensor:
         """Return how many latent frames stand for that many mel frames."""
         return -(-frames // self.factor)
 
@@ -171,7 +177,7 @@ class Autoencoder(Pretrained):
         """Encode and decode [B, M, L]; while training with latents drawn from the posterior, by torch's generator."""
         mean, logvar = self.posterior(mel, length)
         z = mean + (logvar / 2).exp() * torch.randn_like(mean) if self.training else mean
-        decoded, last = self._decoded(z, None if length is None else -(-length // self.factor))
+        decoded, last = self._decoded(z, None if length is None else self.latent_length(length))
         frames = mel.shape[-1]
         mask = mask_of(length, frames)
         return AutoencoderOutput(self._silenced(decoded[..., :frames], mask), mean, logvar, last)
@@ -180,7 +186,7 @@ class Autoencoder(Pretrained):
         """Return mean and log-variance of the latents of a spectrogram, not standardised."""
         frames = self.factor * self.latent_length(mel.shape[-1])
         x = self.scaled(held(mel, length, frames))
-        whole = None if length is None else self.factor * -(-length // self.factor)
+        whole = None if length is None else self.factor * self.latent_length(length)
         mean, logvar = self.network.encode(x.to(self._dtype), mask_of(whole, frames)).chunk(2, dim=1)
         return mean, logvar.clamp(*LOGVAR)
 

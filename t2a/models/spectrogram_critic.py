@@ -35,9 +35,25 @@ class SpectrogramCriticConfig(Config):
     def _somebody_judges(self) -> Self:
         if not self.windows and self.patch is None:
             raise ValueError("windows is empty and there is no patch discriminator: nobody judges")
-        if any(window < 2**self.layers for window in self.windows):
-            raise ValueError(f"windows must have at least {2**self.layers} frames, which layers {self.layers} make one")
+        if any(window < 2 ** (self.layers + 1) for window in self.windows):
+            raise ValueError(
+                f"windows must have at least {2 ** (self.layers + 1)} frames, which layers {self.layers} halve"
+            )
         return self
+
+    @property
+    def bands(self) -> int:
+        """How many mel bands the discriminators need at least."""
+        return max(2**self.layers if self.windows else 1, self._patch)
+
+    @property
+    def frames(self) -> int:
+        """How many frames a batch needs at least."""
+        return max((*self.windows, self._patch))
+
+    @property
+    def _patch(self) -> int:
+        return 3 * 2**self.patch.layers if self.patch else 1
 
 
 class Opinion(NamedTuple):
@@ -74,10 +90,9 @@ class SpectrogramCritic(nn.Module):
 
         Raises `ValueError` when the batch has fewer frames than a window.
         """
-        longest = max(self.config.windows, default=0)
-        if mel.shape[-1] < longest:
+        if mel.shape[-1] < self.config.frames:
             raise ValueError(
-                f"spectrograms of {mel.shape[-1]} frames are shorter than the critic's window of {longest}: "
+                f"spectrograms of {mel.shape[-1]} frames are shorter than the critic's window of {self.config.frames}: "
                 "make data.crop_seconds longer, or leave that window out of task.critic.windows"
             )
         logits, weights = [], []
