@@ -9,6 +9,7 @@ from t2a import storage
 from t2a.config import Config
 from t2a.data.rows import DataConfig
 from t2a.nn.lora import LoraConfig
+from t2a.tasks.autoencoder import AutoencoderTaskConfig
 from t2a.tasks.clap import ClapTaskConfig
 from t2a.tasks.codec import CodecTaskConfig
 from t2a.tasks.entropy import EntropyTaskConfig
@@ -20,7 +21,7 @@ from t2a.train.streams import follow_codec
 from t2a.train.track import TrackConfig
 
 TaskConfig = Annotated[
-    CodecTaskConfig | LMTaskConfig | EntropyTaskConfig | ClapTaskConfig | VocoderTaskConfig,
+    CodecTaskConfig | LMTaskConfig | EntropyTaskConfig | ClapTaskConfig | AutoencoderTaskConfig | VocoderTaskConfig,
     Field(discriminator="kind"),
 ]
 DATA_OF_TASK = {
@@ -28,6 +29,7 @@ DATA_OF_TASK = {
     "lm": ("codes", "audio"),
     "entropy": ("codes",),
     "clap": ("audio",),
+    "autoencoder": ("audio",),
     "vocoder": ("audio",),
 }
 
