@@ -5,26 +5,38 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from t2a.errors import ConfigError
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Take over a trained model of another project. Tensors only: no code that a file brings is run.",
 )
 
 OutArgument = Annotated[str, typer.Argument(help="The model folder to write, local or on s3://.")]
+MelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="Of a HiFi-GAN: a setting of its spectrogram that the source does not tell, as fmin=80.",
+    ),
+]
 
 
 @app.command()
 def huggingface(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A folder, or an id such as facebook/musicgen-small.")],
     out: OutArgument,
+    mel: MelOption = None,
 ) -> None:
-    """A MusicGen (mono, stereo or melody) or an EncodecModel of transformers."""
-    from t2a.interop import encodec, huggingface, language, musicgen
+    """A MusicGen (mono, stereo or melody), an EncodecModel or a SpeechT5HifiGan of transformers."""
+    from t2a.interop import encodec, hifigan, huggingface, language, musicgen, vocoder
 
-    if huggingface.model_type(source) in musicgen.KINDS:
-        told = language.convert(lambda: musicgen.load(source), out)
-    else:
-        told = encodec.convert(lambda: huggingface.load(source), out)
+    kind, told_mel = huggingface.model_type(source), settings(mel)
+    if told_mel and kind != hifigan.KIND:
+        raise ConfigError(f"--mel is for a {hifigan.KIND}, {source} holds a {kind}; leave it out.")
+    importers = dict.fromkeys(musicgen.KINDS, lambda: language.convert(lambda: musicgen.load(source), out))
+    importers[hifigan.KIND] = lambda: vocoder.convert(lambda: hifigan.load(source, told_mel), out)
+    told = importers.get(kind or "", lambda: encodec.convert(lambda: huggingface.load(source), out))()
     Console().print(f"{out}: {told}")
 
 
@@ -51,3 +63,39 @@ def audiocraft(
         given: dict[str, Any] = {"sample_rate": sample_rate, "causal": causal, "pad_mode": pad_mode}
         told = encodec.convert(lambda: audiocraft.load(source, **given), out)
     Console().print(f"{out}: {told}")
+
+
+@app.command()
+def hifigan(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="A folder with config.json and one generator's file.")],
+    out: OutArgument,
+    mel: MelOption = None,
+) -> None:
+    """A HiFi-GAN of its authors' release (V1, V2, V3)."""
+    from t2a.interop import hifigan, vocoder
+
+    told = vocoder.convert(lambda: hifigan.load_released(source, settings(mel)), out)
+    Console().print(f"{out}: {told}")
+
+
+@app.command()
+def vocos(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="A folder, or an id such as charactr/vocos-mel-24khz.")],
+    out: OutArgument,
+) -> None:
+    """A Vocos of mel spectrograms, of the vocos package."""
+    from t2a.interop import vocoder, vocos
+
+    told = vocoder.convert(lambda: vocos.load(source), out)
+    Console().print(f"{out}: {told}")
+
+
+def settings(given: list[str] | None) -> dict[str, Any]:
+    """["fmin=80"] -> {"fmin": 80}. Raises `ConfigError`."""
+    from t2a.config import parse
+
+    pairs = [item.partition("=") for item in given or []]
+    for name, equals, value in pairs:
+        if not (name and equals and value):
+            raise ConfigError(f"--mel {name}{equals}{value}: give KEY=VALUE, as fmin=80.")
+    return {name: parse(value, f"--mel {name}") for name, _, value in pairs}
