@@ -51,3 +51,28 @@ def audiocraft(
         given: dict[str, Any] = {"sample_rate": sample_rate, "causal": causal, "pad_mode": pad_mode}
         told = encodec.convert(lambda: audiocraft.load(source, **given), out)
     Console().print(f"{out}: {told}")
+
+
+@app.command()
+def autoencoder(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SRC", help="A pipeline of diffusers, its vae folder, or an id such as cvssp/audioldm."),
+    ],
+    out: OutArgument,
+    mel: Annotated[
+        str | None, typer.Option(help="A YAML file that says what its spectrograms are; by default AudioLDM's.")
+    ] = None,
+    time_first: Annotated[
+        bool,
+        typer.Option("--time-first/--time-last", help="Which axis of its pictures is time; AudioLDM's is the first."),
+    ] = True,
+) -> None:
+    """The spectrogram autoencoder (AutoencoderKL) of an AudioLDM, or another in diffusers' layout."""
+    from t2a.audio.spectral import MelSpec
+    from t2a.config import load
+    from t2a.interop import diffusers_vae
+
+    spec = load(MelSpec, mel) if mel else diffusers_vae.AUDIOLDM
+    told = diffusers_vae.convert(lambda: diffusers_vae.load(source, spec, time_first=time_first), out)
+    Console().print(f"{out}: {told}")
