@@ -94,7 +94,7 @@ class AutoencoderTask:
         l1 = distance(decoded, mel, length).mean()
         (gradient,) = torch.autograd.grad(weights.l1 * l1, decoded)
         kl = (divergence(output.mean, output.logvar, latent_length) / (mel.shape[1] * length)).mean()
-        logs = {"loss/l1": l1.detach(), "loss/kl": kl.detach()}
+        logs = {"loss/l1": l1.detach(), "loss/kl": kl.detach(), "latents/std": model.latents.std.mean()}
         if "critic" in nets and step >= self.config.critic_start:
             seen = model.scaled(decoded.detach()).requires_grad_()
             judged = judge(nets["critic"], model.scaled(mel), seen, length, weights.r1)

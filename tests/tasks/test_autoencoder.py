@@ -78,7 +78,7 @@ def test_critic_and_autoencoder_take_turns_once_the_critic_has_started():
     turns = [(name, set(logs)) for name, _, logs in late.losses(nets, batch(), 3)]
     assert turns == [
         ("critic", {"loss/critic", "critic/left_out"}),
-        ("autoencoder", {"loss/l1", "loss/kl", "loss/adv", "critic/weight"}),
+        ("autoencoder", {"loss/l1", "loss/kl", "loss/adv", "critic/weight", "latents/std"}),
     ]
 
 

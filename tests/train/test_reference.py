@@ -46,7 +46,7 @@ def curve(run: Run, engines: dict[str, Any], task: Any, rank: int, world: int) -
             for name, loss, logs in task.losses(engines, mine, step):
                 engines[name].backward(loss)
                 engines[name].step(run.optim[name].lr)
-                values |= {key: float(value) for key, value in logs.items() if key.startswith("loss/")}
+                values |= {key: float(value) for key, value in logs.items() if key.startswith(("loss/", "latents/"))}
         found.append(values)
     return found
 
