@@ -121,9 +121,9 @@ def batched(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
 
 def decoded(folder: Path, clips: Sequence[NDArray[np.int64]], seconds: float) -> list[NDArray[np.float32]]:
     """Turn codes [K, L] into waves [C, T] of at most `seconds` by the codec beside a language model."""
-    codec, channels = Codec.from_pretrained(folder / "codec"), read_config(folder).get("channels", 1)
-    frames = round(seconds * codec.frame_rate)
-    parts = [torch.from_numpy(codes)[None, :, :frames] for codes in clips]
+    codec, config = Codec.from_pretrained(folder / "codec"), read_config(folder)
+    frames, channels = round(seconds * codec.frame_rate), config.get("channels", 1)
+    parts = [torch.from_numpy(codes)[None, : config["codebooks"], :frames] for codes in clips]
     return [decode(codec, part, part.shape[2] * codec.hop, channels)[0].numpy() for part in parts]
 
 
