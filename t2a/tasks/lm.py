@@ -137,9 +137,8 @@ class LMTask:
         """Codes [B, K, L] and frames [B] of a batch of either kind."""
         if "codes" in batch:
             return batch["codes"], batch["length"]
-        return encode(
-            self.codec.to(batch["audio"].device), batch["audio"], batch["length"], self.config.model.codebooks
-        )
+        model, audio = self.config.model, batch["audio"]
+        return encode(self.codec.to(audio.device), audio, batch["length"], model.codebooks, model.channels)
 
     def _conditions(self, batch: Mapping[str, Any], device: torch.device) -> dict[str, Condition]:
         """What the model is told of each row. Raises `ConfigError` where a batch has nothing for an encoder to read."""
