@@ -23,7 +23,8 @@ def evaluate(
     judge: Annotated[
         str | None, typer.Option(help="A trained clap that ranks captions by what a language model makes of them.")
     ] = None,
-    clips: Annotated[int, typer.Option(help="How many clips are made for the judge, at each guidance.", min=2)] = 32,
+    clips: Annotated[int, typer.Option(help="How many captions the judge ranks.", min=2)] = 64,
+    takes: Annotated[int, typer.Option(help="Clips made of each of them, at each guidance.", min=1)] = 4,
     vocoder: Annotated[
         str | None, typer.Option(help="What an autoencoder is heard through; by default Griffin-Lim.")
     ] = None,
@@ -47,7 +48,7 @@ def evaluate(
     if judge:
         from t2a.evaluate.steering import evaluate_steering
 
-        steering = evaluate_steering(model, corpus, judge, split=split, clips=clips)
+        steering = evaluate_steering(model, corpus, judge, split=split, clips=clips, takes=takes)
     for measured in (evaluation, steering and steering.evaluation):
         if measured:
             for part in printed(measured, f"{model} on {corpus} ({split})"):
