@@ -11,7 +11,7 @@ from t2a.cli.output import ModelArgument, check_output_folder, console
 def evaluate(
     model: ModelArgument,
     corpus: Annotated[
-        str, typer.Argument(help="The corpus: clips for a codec, codes for a language or entropy model.")
+        str, typer.Argument(help="The corpus: clips for a codec or autoencoder, codes for a language or entropy model.")
     ],
     split: Annotated[str, typer.Option(help="Which split to measure on.")] = "test",
     rows: Annotated[int, typer.Option(help="How many clips at most.", min=2)] = 128,

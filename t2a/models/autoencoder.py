@@ -165,7 +165,13 @@ class Autoencoder(Pretrained):
         """Return the log-mel spectrogram [B, M, L] of waves [B, 1, T], of which `length` int64 [B] samples are real.
 
         The real frames, `config.mel.frames(length)` of them, are those of each clip by itself; after them is silence.
+        Raises `ValueError` for more than one channel and for waves without samples.
         """
+        if wave.ndim != 3 or wave.shape[1] != 1 or not wave.shape[2]:
+            raise ValueError(
+                f"the autoencoder takes waves [B, 1, T] of at least one sample, not {list(wave.shape)}; "
+                "t2a.audio.transform.to_channels mixes."
+            )
         if length is None or bool((length >= wave.shape[-1]).all()):
             return self.spectrogram(wave[:, 0])
         spec, samples = self.config.mel, wave.shape[-1]

@@ -171,6 +171,12 @@ def test_numbers_that_are_none_are_refused(kind):
         model.encode(mel)
 
 
+@pytest.mark.parametrize("shape", [(1, 2, 400), (1, 1, 0), (1, 400)])
+def test_waves_of_other_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match=r"takes waves \[B, 1, T\]"):
+        make("1d").mel(torch.zeros(shape))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
