@@ -14,11 +14,7 @@ app = typer.Typer(
 
 OutArgument = Annotated[str, typer.Argument(help="The model folder to write, local or on s3://.")]
 MelOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="KEY=VALUE",
-        help="Of a HiFi-GAN: a setting of its spectrogram that the source does not tell, as fmin=80.",
-    ),
+    str | None, typer.Option(help="Of a HiFi-GAN: a YAML file with what the source does not tell of its spectrogram.")
 ]
 
 
@@ -29,13 +25,14 @@ def huggingface(
     mel: MelOption = None,
 ) -> None:
     """A MusicGen (mono, stereo or melody), an EncodecModel or a SpeechT5HifiGan of transformers."""
+    from t2a.config import read
     from t2a.interop import encodec, hifigan, huggingface, language, musicgen, vocoder
 
-    kind, told_mel = huggingface.model_type(source), settings(mel)
-    if told_mel and kind != hifigan.KIND:
+    kind, spec = huggingface.model_type(source), read(mel) if mel else {}
+    if mel and kind != hifigan.KIND:
         raise ConfigError(f"--mel is for a {hifigan.KIND}, {source} holds a {kind}; leave it out.")
     importers = dict.fromkeys(musicgen.KINDS, lambda: language.convert(lambda: musicgen.load(source), out))
-    importers[hifigan.KIND] = lambda: vocoder.convert(lambda: hifigan.load(source, told_mel), out)
+    importers[hifigan.KIND] = lambda: vocoder.convert(lambda: hifigan.load(source, spec), out)
     told = importers.get(kind or "", lambda: encodec.convert(lambda: huggingface.load(source), out))()
     Console().print(f"{out}: {told}")
 
@@ -66,15 +63,42 @@ def audiocraft(
 
 
 @app.command()
+def autoencoder(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SRC", help="A pipeline of diffusers, its vae folder, or an id such as cvssp/audioldm."),
+    ],
+    out: OutArgument,
+    mel: Annotated[
+        str | None, typer.Option(help="A YAML file that says what its spectrograms are; by default AudioLDM's.")
+    ] = None,
+    time_first: Annotated[
+        bool,
+        typer.Option("--time-first/--time-last", help="Which axis of its pictures is time; AudioLDM's is the first."),
+    ] = True,
+) -> None:
+    """The spectrogram autoencoder (AutoencoderKL) of an AudioLDM, or another in diffusers' layout."""
+    from t2a.audio.spectral import MelSpec
+    from t2a.config import load
+    from t2a.interop import diffusers_vae
+
+    spec = load(MelSpec, mel) if mel else diffusers_vae.AUDIOLDM
+    told = diffusers_vae.convert(lambda: diffusers_vae.load(source, spec, time_first=time_first), out)
+    Console().print(f"{out}: {told}")
+
+
+@app.command()
 def hifigan(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A folder with config.json and one generator's file.")],
     out: OutArgument,
     mel: MelOption = None,
 ) -> None:
     """A HiFi-GAN of its authors' release (V1, V2, V3)."""
+    from t2a.config import read
     from t2a.interop import hifigan, vocoder
 
-    told = vocoder.convert(lambda: hifigan.load_released(source, settings(mel)), out)
+    spec = read(mel) if mel else {}
+    told = vocoder.convert(lambda: hifigan.load_released(source, spec), out)
     Console().print(f"{out}: {told}")
 
 
@@ -88,14 +112,3 @@ def vocos(
 
     told = vocoder.convert(lambda: vocos.load(source), out)
     Console().print(f"{out}: {told}")
-
-
-def settings(given: list[str] | None) -> dict[str, Any]:
-    """["fmin=80"] -> {"fmin": 80}. Raises `ConfigError`."""
-    from t2a.config import parse
-
-    pairs = [item.partition("=") for item in given or []]
-    for name, equals, value in pairs:
-        if not (name and equals and value):
-            raise ConfigError(f"--mel {name}{equals}{value}: give KEY=VALUE, as fmin=80.")
-    return {name: parse(value, f"--mel {name}") for name, _, value in pairs}

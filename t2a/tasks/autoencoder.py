@@ -13,6 +13,7 @@ from torch.nn import functional
 from t2a.config import Config
 from t2a.losses.autoencoder import adaptive_weight, distance, divergence
 from t2a.losses.balancer import surrogate
+from t2a.metrics.spectrogram import detail, spectrogram_distance
 from t2a.models.autoencoder import Autoencoder, AutoencoderConfig, AutoencoderOutput
 from t2a.models.spectrogram_critic import SpectrogramCritic, SpectrogramCriticConfig
 from t2a.models.vocoder import GriffinLim
@@ -93,7 +94,7 @@ class AutoencoderTask:
         l1 = distance(decoded, mel, length).mean()
         (gradient,) = torch.autograd.grad(weights.l1 * l1, decoded)
         kl = (divergence(output.mean, output.logvar, latent_length) / (mel.shape[1] * length)).mean()
-        logs = {"loss/l1": l1.detach(), "loss/kl": kl.detach()}
+        logs = {"loss/l1": l1.detach(), "loss/kl": kl.detach(), "latents/std": model.latents.std.mean()}
         if "critic" in nets and step >= self.config.critic_start:
             seen = model.scaled(decoded.detach()).requires_grad_()
             judged = judge(nets["critic"], model.scaled(mel), seen, length, weights.r1)
@@ -108,16 +109,15 @@ class AutoencoderTask:
     def evaluate(self, nets: Mapping[str, Network], batch: dict[str, Any]) -> dict[str, Tensor]:
         """Tell of each row how far its spectrogram is decoded from itself, how blurred, and what its latents hold.
 
-        mel_distance: mean absolute difference in dB. detail: how much the decoded spectrogram changes from frame to
-        frame, for what the original does; a blurred one stays below 1. latent_bits: of the posterior, a second.
+        spectrogram_distance: in dB. detail: below 1 where it is blurred. latent_bits: the posterior's, a second.
         """
         mel, length = self._spectrograms(nets, batch)
         output: AutoencoderOutput = nets["autoencoder"](mel, length)
         model, spec = _model(nets), self.config.model.mel
         nats = divergence(output.mean, output.logvar, model.latent_length(length))
         return {
-            "mel_distance": spec.decibels * distance(output.mel, mel, length),
-            "detail": (change(output.mel, length) + 1e-3) / (change(mel, length) + 1e-3),
+            "spectrogram_distance": spectrogram_distance(output.mel, mel, length, spec.decibels),
+            "detail": detail(output.mel, mel, length),
             "latent_bits": nats / math.log(2) / (length * spec.hop / spec.rate),
         }
 
@@ -155,11 +155,6 @@ class AutoencoderTask:
             for gradient in (reconstruction, adversarial)
         ]
         return adaptive_weight(output.last, model.network.kernel, *pulls)
-
-
-def change(mel: Tensor, length: Tensor) -> Tensor:
-    """Mean absolute difference of each frame of [B, M, L] from the one before, of the first `length` frames [B]."""
-    return distance(mel[..., 1:], mel[..., :-1], length - 1)
 
 
 def _model(nets: Mapping[str, Network]) -> Autoencoder:

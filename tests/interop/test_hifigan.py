@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from t2a.audio import torchaudio_backend  # noqa: F401  makes torchaudio importable for transformers
 from t2a.cli import app
-from t2a.errors import CheckpointError, ConfigError
+from t2a.errors import CheckpointError
 from t2a.interop import hifigan
 from t2a.models.vocoder import load_vocoder
 
@@ -107,8 +107,8 @@ def test_the_authors_release_brings_its_spectrogram(tmp_path):
 def test_from_the_command_line_what_the_folder_does_not_tell_is_said(tmp_path):
     model = build("SpeechT5's")
     model.save_pretrained(tmp_path / "theirs")
-    given = ["--mel", "log=log10", "--mel", "fmin=80", "--mel", "floor=1e-10", "--mel", "center=true"]
-    args = ["import", "huggingface", f"{tmp_path}/theirs", f"{tmp_path}/ours", *given]
+    (tmp_path / "mel.yaml").write_text("{log: log10, fmin: 80, floor: 1e-10, center: true}")
+    args = ["import", "huggingface", f"{tmp_path}/theirs", f"{tmp_path}/ours", "--mel", f"{tmp_path}/mel.yaml"]
     made = CliRunner().invoke(app, args)
     assert made.exit_code == 0, made.output
     told = "16 mel bands from 80 to 8000 Hz, n_fft 1024, hop 16, centred, log10 of 1e-10 and more"
@@ -131,6 +131,3 @@ def test_settings_that_fit_nothing_are_refused(tmp_path):
     (tmp_path / "released" / "g_00000002").write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"one file of a generator .* it holds: g_00000001, g_00000002"):
         hifigan.load_released(source)
-    for bad in ("fmin", "fmin=", "=80"):
-        made = CliRunner().invoke(app, ["import", "hifigan", source, f"{tmp_path}/out", "--mel", bad])
-        assert isinstance(made.exception, ConfigError)
