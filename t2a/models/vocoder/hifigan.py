@@ -11,6 +11,7 @@ from torch.nn import functional
 from t2a.audio.spectral import MelSpec
 from t2a.config import Config
 from t2a.models.pretrained import Pretrained
+from t2a.models.vocoder.spectrograms import check_shape
 from t2a.nn.conv import Conv1d, ConvTranspose1d, NormedWeight
 from t2a.nn.frames import mask_of, masked
 
@@ -109,8 +110,10 @@ class HifiGan(Pretrained):
     def forward(self, mel: Tensor, length: Tensor | None = None) -> Tensor:
         """Vocode mel spectrograms of which the first `length` int64 [B] frames are real; after them comes silence.
 
-        What fills a spectrogram up changes nothing of the wave of its real frames.
+        What fills a spectrogram up changes nothing of the wave of its real frames. Raises `ValueError` for tensors of
+        another shape.
         """
+        check_shape(mel, self.config.mel)
         frames, hop = mel.shape[-1], self.config.mel.hop
         mask = mask_of(length, frames)
         x = (mel.to(self.mean.dtype) - self.mean[:, None]) / self.scale[:, None]
