@@ -140,8 +140,8 @@ class Stage(nn.Module):
     def __init__(self, config: HifiGanConfig, place: int) -> None:
         super().__init__()
         rate, kernel, width = config.rates[place], config.kernels[place], config.width >> place
-        self.slope, self.rate, self.kernel = config.slope, rate, kernel
-        self.up = ConvTranspose1d(width, width // 2, kernel, stride=rate)
+        self.slope = config.slope
+        self.up = Upsampling(width, width // 2, kernel, stride=rate)
         self.blocks = nn.ModuleList(
             ResidualBlock(width // 2, size, dilations, config)
             for size, dilations in zip(config.residual_kernels, config.dilations, strict=True)
@@ -149,17 +149,22 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor, length: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return [B, C / 2, T'] and the number of its real samples."""
-        surplus = self.kernel - self.rate
-        x = self.up.spread(functional.leaky_relu(x, self.slope), self.up.bias)
-        # An odd surplus leaves one sample more than T * rate, as in the released models.
-        x = x[..., surplus // 2 : x.shape[-1] - surplus // 2]
-        reach = None if length is None else length * self.rate + surplus % 2
+        x = self.up(functional.leaky_relu(x, self.slope))
+        reach = None if length is None else length * self.up.stride + self.up.surplus % 2
         mask = mask_of(reach, x.shape[-1])
         x = masked(x, mask)
         fused = self.blocks[0](x, mask)
         for block in self.blocks[1:]:
             fused = fused + block(x, mask)
         return fused / len(self.blocks), reach
+
+
+class Upsampling(ConvTranspose1d):
+    """Convolve [B, C, T] transposed as the released models do: an odd surplus leaves one sample more than T * rate."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        spread, cut = self.spread(x, self.bias), self.surplus // 2
+        return spread[..., cut : spread.shape[-1] - cut]
 
 
 class ResidualBlock(nn.Module):
