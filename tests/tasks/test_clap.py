@@ -8,7 +8,8 @@ from t2a.models.clap import Clap
 from t2a.tasks.clap import ClapTask, ClapTaskConfig, labels
 
 MEL = {"n_fft": 256, "hop": 128, "n_mels": 16, "log": "ln"}
-MODEL = {"mel": MEL, "widths": [8, 16], "blocks": 1, "dimension": 16, "dropout": 0.0}
+TOWER = {"kind": "conv", "mel": MEL, "widths": [8, 16], "blocks": 1, "dropout": 0.0}
+MODEL = {"tower": TOWER, "dimension": 16, "dropout": 0.0}
 WORDS = ["a low hum", "a high whistle", "A low hum ", "a hiss"]
 
 
