@@ -82,5 +82,5 @@ class Clap(Pretrained):
         return functional.normalize(self.text_tower(mean).float(), dim=-1)
 
     def text_states(self, condition: Condition) -> Condition:
-        """Project each token state by itself, [B, S, D] not normalised, as generators attend to them (Make-An-Audio)."""
+        """Project each token state by itself, for generators to attend to (Make-An-Audio), [B, S, D] of any norm."""
         return Condition(self.text_tower(condition.tokens).float(), condition.mask)

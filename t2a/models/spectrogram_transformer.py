@@ -78,7 +78,8 @@ class SpectrogramTransformer(nn.Module):
         inside = torch.arange(x.shape[-1], device=x.device) < frames[:, None]
         x = (x - self.config.mean) / (2 * self.config.std) * inside[:, None]
         x = nn.functional.pad(x, (0, -x.shape[-1] % wide))
-        patches = x.unflatten(2, (-1, wide)).unflatten(1, (-1, high)).permute(0, 1, 3, 2, 4)  # [B, bands, L, high, wide]
+        # [B, bands, high, L, wide] -> [B, bands, L, high, wide]
+        patches = x.unflatten(2, (-1, wide)).unflatten(1, (-1, high)).transpose(2, 3)
         columns = torch.arange(patches.shape[2], device=x.device) < -(-frames // wide)[:, None]
         return patches.flatten(3).flatten(1, 2), columns[:, None].expand(-1, patches.shape[1], -1)
 

@@ -1,4 +1,4 @@
-"""Self-supervised pretraining of a spectrogram transformer: what do the hidden patches hold? (Gong et al., SSAST, 2022)"""
+"""A spectrogram transformer that tells what the patches hold that are hidden from it (Gong et al., SSAST, 2022)."""
 
 from typing import ClassVar, NamedTuple
 
@@ -77,9 +77,7 @@ class Ssast(Pretrained):
         return Prediction(patches, hidden, self.match(states), self.reconstruct(states))
 
 
-def clustered(
-    real: Tensor, share: float, sides: tuple[int, int], generator: torch.Generator | None = None
-) -> Tensor:
+def clustered(real: Tensor, share: float, sides: tuple[int, int], generator: torch.Generator | None = None) -> Tensor:
     """Choose a share of each row's real patches, bool [B, bands, L], in squares: bool of the same shape.
 
     A row's squares have one side, drawn from `sides`; they fall at random places, over the edges too, until enough is

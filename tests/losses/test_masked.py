@@ -34,7 +34,8 @@ def test_reconstruction_is_the_squared_error_of_the_hidden_alone():
     painted, patches, hidden = rows()
     found = reconstruction(painted, patches, hidden)
     for row in range(3):
-        torch.testing.assert_close(found[row], functional.mse_loss(painted[row, hidden[row]], patches[row, hidden[row]]))
+        expected = functional.mse_loss(painted[row, hidden[row]], patches[row, hidden[row]])
+        torch.testing.assert_close(found[row], expected)
 
 
 def test_visible_patches_get_no_gradient_and_nothing_is_lost():

@@ -11,7 +11,7 @@ def test_bands_that_do_not_divide_are_refused():
 
 
 def test_a_spectrogram_without_levels_is_refused():
-    with pytest.raises(ValidationError, match="mel.log is none"):
+    with pytest.raises(ValidationError, match=r"mel\.log is none"):
         ConvTowerConfig(mel=MelSpec(n_mels=64, log="none"))
     with pytest.raises(ValidationError, match="center is false"):
         ConvTowerConfig(mel=MelSpec(n_mels=64, center=False))
