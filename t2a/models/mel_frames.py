@@ -26,12 +26,12 @@ class MelFrames(nn.Module):
         return LOGARITHMS[self.spec.log](self.spec.floor)
 
     def forward(self, wave: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        most = max(self._frames(wave.shape[-1]), 1)
         frames = ((length - self.spec.n_fft // 2) // self.spec.hop + 1).clamp(min=1)
-        return self.mel(wave[:, 0])[..., :most], frames
+        return self.mel(wave[:, 0])[..., : self.most(wave.shape[-1])], frames
 
-    def _frames(self, samples: int) -> int:
-        return (samples - self.spec.n_fft // 2) // self.spec.hop + 1
+    def most(self, samples: int) -> int:
+        """Count the frames of a clip of so many samples."""
+        return max((samples - self.spec.n_fft // 2) // self.spec.hop + 1, 1)
 
 
 def checked(spec: MelSpec, bands: int) -> MelSpec:

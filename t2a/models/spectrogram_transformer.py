@@ -18,6 +18,7 @@ class SpectrogramTransformerConfig(Config):
 
     mean, std: of the log-mel bands of the sounds it is trained on. What it sees has mean 0 and deviation 1/2, as in
     SSAST, whose losses have their weights by that.
+    seconds: of sound that are seen at once, as many as in training; of a longer one part after part. None: all of it.
     """
 
     kind: Literal["transformer"] = "transformer"
@@ -30,6 +31,7 @@ class SpectrogramTransformerConfig(Config):
     heads: int = Field(3, ge=1)
     feedforward: float = Field(4, gt=0)  # times width
     dropout: float = Field(0.0, ge=0, lt=1)
+    seconds: float | None = Field(None, gt=0)
     checkpoint_activations: bool = False  # in training: less memory, a third more computation
 
     @model_validator(mode="after")
@@ -60,6 +62,9 @@ class SpectrogramTransformer(nn.Module):
         super().__init__()
         self.config = config
         self.mel = MelFrames(config.mel)
+        self.columns = None  # of patches that are seen at once
+        if config.seconds:
+            self.columns = -(-self.mel.most(round(config.seconds * config.mel.rate)) // config.patch[1])
         self.embed = nn.Linear(config.patch[0] * config.patch[1], config.width)
         hidden = round(config.feedforward * config.width)
         shape = Shape(config.width, config.heads, hidden, dropout=config.dropout)
@@ -68,8 +73,10 @@ class SpectrogramTransformer(nn.Module):
     def forward(self, wave: Tensor, length: Tensor) -> Tensor:
         """Map waves [B, 1, T] with real lengths [B] to [B, D]."""
         patches, real = self.patches(wave, length)
-        states, real = self.states(self.embed(patches), real).float(), real.flatten(1)[..., None]
-        return (states * real).sum(1) / real.sum(1)
+        x, parts = self._parts(self.embed(patches), real)
+        states = self.states(x, parts | ~parts.any((1, 2), keepdim=True)).float()  # a part must have something to see
+        total = (states * parts.flatten(1)[..., None]).sum(1).unflatten(0, (len(wave), -1)).sum(1)
+        return total / real.sum((1, 2))[:, None]
 
     def patches(self, wave: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """Cut the spectrogram: patches [B, N, P] float32, band by band, and which are real, bool [B, bands, L]."""
@@ -82,6 +89,15 @@ class SpectrogramTransformer(nn.Module):
         patches = x.unflatten(2, (-1, wide)).unflatten(1, (-1, high)).transpose(2, 3)
         columns = torch.arange(patches.shape[2], device=x.device) < -(-frames // wide)[:, None]
         return patches.flatten(3).flatten(1, 2), columns[:, None].expand(-1, patches.shape[1], -1)
+
+    def _parts(self, x: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        """Cut embedded patches [B, N, D] and what is real of them in time: [B W, N', D] and bool [B W, bands, L']."""
+        if self.columns is None or real.shape[2] <= self.columns:
+            return x, real
+        cut, missing = (-1, self.columns), -real.shape[2] % self.columns
+        x = nn.functional.pad(x.unflatten(1, real.shape[1:]), (0, 0, 0, missing)).unflatten(2, cut)
+        parts = nn.functional.pad(real, (0, missing)).unflatten(2, cut)
+        return x.transpose(1, 2).flatten(0, 1).flatten(1, 2), parts.transpose(1, 2).flatten(0, 1)
 
     def states(self, x: Tensor, real: Tensor) -> Tensor:
         """Let embedded patches [B, N, D] look at the real ones among them, bool [B, bands, L]: [B, N, D]."""

@@ -71,7 +71,7 @@ class ClapTask:
 
     @torch.no_grad()
     def evaluate(self, nets: Mapping[str, Network], batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Tell for each row whether the nearest caption of the batch fits, and how much nearer its own is than others."""
+        """Tell for each row whether the nearest caption of the batch fits, and how much nearer its own is."""
         audio, text, _ = nets["clap"](batch["audio"], batch["length"], self._states(batch))
         similarity, right = audio @ text.T, fits(*numbered(batch["captions"], batch["said"])).to(audio.device)
         others = (similarity * ~right).sum(1) / (~right).sum(1).clamp(min=1)

@@ -42,6 +42,18 @@ def test_what_is_not_real_is_never_looked_at():
     torch.testing.assert_close(model.states(x, real)[0, kept], model.states(changed, real)[0, kept])
 
 
+def test_a_long_sound_is_the_mean_of_its_parts_however_far_it_is_filled_up():
+    model, wave = tower(seconds=2048 / 16000), torch.randn(1, 1, 9000)  # 31 frames and 8 columns at once
+    assert model.columns == 8
+    patches, real = model.patches(wave, torch.tensor([9000]))
+    x = model.embed(patches).unflatten(1, (2, -1))
+    parts = [model.states(x[:, :, b : b + 8].flatten(1, 2), real[:, :, b : b + 8]) for b in range(0, x.shape[2], 8)]
+    expected = torch.cat(parts, 1).mean(1)
+    torch.testing.assert_close(model(wave, torch.tensor([9000])), expected)
+    filled = functional.pad(wave, (0, 20000))
+    torch.testing.assert_close(model(filled, torch.tensor([9000])), expected)
+
+
 def test_gradients_are_the_same_when_activations_are_computed_again():
     found = []
     for again in (False, True):
