@@ -186,7 +186,9 @@ def test_a_clap_begins_with_the_tower_of_an_ssast_and_trains(made, tmp_path):
 def test_a_part_that_does_not_fit_is_told_before_any_work(made, tmp_path, caplog):
     with pytest.raises(CheckpointError, match=r"do not fit task\.model\.tower: .*of another shape"):
         check_ready(clap_run(made, tmp_path, init=pretrained(tmp_path / "wide", width=32)))
-    with pytest.raises(ConfigError, match=r"type 'lm', the task trains a 'clap', which begins with one of: clap, ssast"):
+    with pytest.raises(
+        ConfigError, match=r"type 'lm', the task trains a 'clap', which begins with one of: clap, ssast"
+    ):
         check_ready(clap_run(made, tmp_path, init=made["lm"]))
     ssast = pretrained(tmp_path / "ssast", heads=2, mean=-3.0)
     with pytest.raises(ConfigError, match="is but the tower of a clap, and lora adapts a whole model"):
