@@ -68,5 +68,5 @@ def _highlights(evaluation: Evaluation) -> dict[str, str]:
         "sound to caption, R@10": f"{evaluation.figures['r@10/sound to caption'].mean:.0%}",
         "caption to sound, R@10": f"{evaluation.figures['r@10/caption to sound'].mean:.0%}",
     }
-    accuracy = evaluation.figures.get("accuracy/sound to category")
+    accuracy = evaluation.figures.get("accuracy/category")
     return found | ({"zero-shot accuracy": f"{accuracy.mean:.0%}"} if accuracy else {})
