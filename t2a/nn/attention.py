@@ -89,8 +89,8 @@ class SelfAttention(nn.Module):
     ) -> Tensor:
         """Map [B, N, D] -> [B, N, D].
 
-        mask: bool [B or 1, 1, N, M], True = may look; None stands for plain attention over N = M positions, causal where
-        the layer is.
+        mask: bool [B or 1, 1, N, M], True = may look; None stands for plain attention over N = M positions,
+        causal where the layer is.
         rotation: cosines and sines [B or 1, 1, N, D / H] of the N positions (see `rotary`).
         cache: M - N earlier positions; it is extended by these N.
         """
