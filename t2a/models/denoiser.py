@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from t2a.config import Config
+from t2a.diffusion.process import DiffusionConfig, ProcessConfig
 from t2a.models.dit import DiT, DiTConfig
 from t2a.models.pretrained import Pretrained
 from t2a.nn.attention import Context
@@ -15,6 +16,9 @@ from t2a.nn.condition import Condition, Name, check_known, drawn, joined, projec
 
 NetworkConfig = DiTConfig
 NETWORKS: dict[type[Config], type[DiT]] = {DiTConfig: DiT}
+
+
+TIMES = 1000  # that networks embed: times are scaled so that they end there, for a flow too
 
 
 class ConditionConfig(Config):
@@ -31,6 +35,7 @@ class DenoiserConfig(Config):
     """(C,) or (C, F), a frame of the autoencoder's latents: its `latent_shape`"""
     max_frames: int = Field(gt=0)  # of latents, the longest clip it is trained on
     network: NetworkConfig = DiTConfig()
+    process: ProcessConfig = DiffusionConfig()
     conditions: dict[Name, ConditionConfig] = Field({"text": ConditionConfig(width=384)})
     extra_channels: int = Field(0, ge=0)  # that it reads beside the noisy latents: for inpainting, C + 1
 
@@ -48,6 +53,7 @@ class Denoiser(Pretrained):
     def __init__(self, config: DenoiserConfig):
         super().__init__()
         self.config = config
+        self.time_scale = TIMES / config.process.build().horizon
         build = NETWORKS[type(config.network)]
         self.network = build(config.network, config.latent, config.extra_channels, bool(config.conditions))
         width = self.network.context_width
@@ -63,8 +69,9 @@ class Denoiser(Pretrained):
         drop: Mapping[str, Tensor] | None = None,
         extra: Tensor | None = None,
     ) -> Tensor:
-        """Predict from noisy latents [B, C, (F,) L] at times [B]: the same shape, zero beyond each row's length.
+        """Predict from noisy latents [B, C, (F,) L] the same shape, zero beyond each row's length.
 
+        t: [B], up to the process's horizon, as it gives them to a network.
         length: int64 [B] real frames, at least 1; None = all. What stands beyond them changes nothing.
         conditions: by their names in the config; what is missing is null.
         drop: bool [B] by name, rows that do not see a condition; in training they are drawn from torch's global
@@ -97,7 +104,7 @@ class Denoiser(Pretrained):
     ) -> Tensor:
         """Predict as `forward` does, with the conditions that `read` has computed."""
         self._check(x, extra)
-        frames = x.shape[-1]
+        frames, t = x.shape[-1], t * self.time_scale
         if extra is not None or self.config.extra_channels:
             missing = x.new_zeros(len(x), self.config.extra_channels, *x.shape[2:])
             x = torch.cat([x, missing if extra is None else extra], dim=1)

@@ -5,6 +5,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from t2a.diffusion.process import DiffusionConfig, FlowConfig
 from t2a.models.denoiser import ConditionConfig, Denoiser, DenoiserConfig
 from t2a.models.dit import DiTConfig
 from t2a.nn.condition import Condition
@@ -95,6 +96,18 @@ def test_no_condition_an_empty_one_and_a_dropped_one_are_the_same_null(kind):
     torch.testing.assert_close(half[:1], null[:1])
     torch.testing.assert_close(half[1:], model(x, t, None, told)[1:])
     assert (half[1:] - null[1:]).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_times_reach_the_network_on_one_scale_whatever_the_process():
+    x, told = torch.randn(2, 3, 5), {"text": a_text(2, 2)}
+    shares = torch.tensor([0.25, 0.75])
+    found = [
+        build(process=process)(x, shares * horizon, None, told)
+        for process, horizon in ((DiffusionConfig(), 1000), (DiffusionConfig(steps=200), 200), (FlowConfig(), 1))
+    ]
+    torch.testing.assert_close(found[1], found[0])
+    torch.testing.assert_close(found[2], found[0])
 
 
 def test_each_of_several_conditions_matters():
