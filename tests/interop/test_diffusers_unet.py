@@ -156,11 +156,11 @@ def test_missing_and_unknown_tensors_are_named(tmp_path):
 
     peer("make-an-audio").save_pretrained(tmp_path)
     tensors = safetensors.torch.load_file(tmp_path / diffusers_unet.WEIGHTS)
-    first = tensors.pop("conv_in.bias")
-    safetensors.torch.save_file(tensors, tmp_path / diffusers_unet.WEIGHTS)
+    first, weights = tensors.pop("conv_in.bias"), tmp_path / diffusers_unet.WEIGHTS
+    safetensors.torch.save_file(tensors, weights)
     with pytest.raises(CheckpointError, match=r"lacks conv_in\.bias"):
         load(tmp_path)
-    safetensors.torch.save_file(tensors | {"conv_in.bias": first, "more": first.clone()}, tmp_path / diffusers_unet.WEIGHTS)
+    safetensors.torch.save_file(tensors | {"conv_in.bias": first, "more": first.clone()}, weights)
     with pytest.raises(CheckpointError, match=r"1 unexpected \(network.more\)"):
         load(tmp_path)
 
