@@ -2,7 +2,7 @@
 
 A step of a language model multiplies few rows with every weight, so it lasts as long as reading the weights: half as
 many bytes, half the time. A step of a denoiser multiplies many: there oneDNN is quicker than the library that torch
-takes for linear layers, and need not bring the weights into order each time. Activations stay in float32.
+takes for linear layers, and need not bring the weights into order each time. Activations keep their type.
 """
 
 import warnings
