@@ -1,11 +1,11 @@
 """The spectrogram autoencoder: log-mel spectrograms <-> latents for diffusion (Make-An-Audio, Huang et al., 2023)."""
 
 import math
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple, overload
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from t2a.audio.spectral import MelSpec, MelSpectrogram, mirrored
 from t2a.config import Config
@@ -60,6 +60,10 @@ class AutoencoderOutput(NamedTuple):
     """what the last layer saw, [B, D, (M,) L'']"""
 
 
+class Spectrogram(Uncast, MelSpectrogram):
+    """A mel spectrogram whose window and filters stay in float32 when the model around it is cast."""
+
+
 class LatentScale(Uncast):
     """Running mean and standard deviation of every channel of the latents, which `encode` takes out of them.
 
@@ -110,7 +114,7 @@ class Autoencoder(Pretrained):
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.spectrogram = MelSpectrogram(config.mel)
+        self.spectrogram = Spectrogram(config.mel)
         self.network = config.network.build(config.mel.n_mels)
         self.latents = LatentScale(self.latent_shape[0])
         floor = math.log(config.mel.floor) if config.mel.log == "ln" else math.log10(config.mel.floor)
@@ -147,15 +151,27 @@ class Autoencoder(Pretrained):
         """Standard deviation of each channel of the latents [C], measured while training."""
         return self.latents.std
 
-    def latent_length(self, frames: int) -> int:
+    @overload
+    def latent_length(self, frames: int) -> int: ...
+
+    @overload
+    def latent_length(self, frames: Tensor) -> Tensor: ...
+
+    def latent_length(self, frames: int | Tensor) -> int | Tensor:
         """Return how many latent frames stand for that many mel frames."""
         return -(-frames // self.factor)
 
     def mel(self, wave: Tensor, length: Tensor | None = None) -> Tensor:
-        """Return the log-mel spectrogram [B, M, L] of waves [B, 1, T], of which the first `length` [B] samples are real.
+        """Return the log-mel spectrogram [B, M, L] of waves [B, 1, T], of which `length` int64 [B] samples are real.
 
         The real frames, `config.mel.frames(length)` of them, are those of each clip by itself; after them is silence.
+        Raises `ValueError` for more than one channel and for waves without samples.
         """
+        if wave.ndim != 3 or wave.shape[1] != 1 or not wave.shape[2]:
+            raise ValueError(
+                f"the autoencoder takes waves [B, 1, T] of at least one sample, not {list(wave.shape)}; "
+                "t2a.audio.transform.to_channels mixes."
+            )
         if length is None or bool((length >= wave.shape[-1]).all()):
             return self.spectrogram(wave[:, 0])
         spec, samples = self.config.mel, wave.shape[-1]
@@ -163,11 +179,15 @@ class Autoencoder(Pretrained):
         mel = self.spectrogram(mirrored(wave, length, spec.edge)[:, 0])[..., :frames]
         return self._silenced(mel, mask_of(spec.frames(length), frames))
 
+    def scaled(self, mel: Tensor) -> Tensor:
+        """Return a spectrogram as the network sees it."""
+        return (mel - self.centre) / self.scale
+
     def forward(self, mel: Tensor, length: Tensor | None = None) -> AutoencoderOutput:
         """Encode and decode [B, M, L]; while training with latents drawn from the posterior, by torch's generator."""
         mean, logvar = self.posterior(mel, length)
         z = mean + (logvar / 2).exp() * torch.randn_like(mean) if self.training else mean
-        decoded, last = self._decoded(z, None if length is None else -(-length // self.factor))
+        decoded, last = self._decoded(z, None if length is None else self.latent_length(length))
         frames = mel.shape[-1]
         mask = mask_of(length, frames)
         return AutoencoderOutput(self._silenced(decoded[..., :frames], mask), mean, logvar, last)
@@ -175,9 +195,9 @@ class Autoencoder(Pretrained):
     def posterior(self, mel: Tensor, length: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of the latents of a spectrogram, not standardised."""
         frames = self.factor * self.latent_length(mel.shape[-1])
-        x = (held(mel, length, frames) - self.centre) / self.scale
-        whole = None if length is None else self.factor * -(-length // self.factor)
-        mean, logvar = self.network.encode(x.to(self._dtype), mask_of(whole, frames)).chunk(2, dim=1)
+        x = self.scaled(held(mel, length, frames))
+        whole = None if length is None else self.factor * self.latent_length(length)
+        mean, logvar = self.network.encode(x.to(self._dtype), mask_of(whole, frames)).float().chunk(2, dim=1)
         return mean, logvar.clamp(*LOGVAR)
 
     def encode(self, mel: Tensor, length: Tensor | None = None) -> Tensor:

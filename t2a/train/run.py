@@ -9,17 +9,37 @@ from t2a import storage
 from t2a.config import Config
 from t2a.data.rows import DataConfig
 from t2a.nn.lora import LoraConfig
+from t2a.tasks.autoencoder import AutoencoderTaskConfig
 from t2a.tasks.clap import ClapTaskConfig
 from t2a.tasks.codec import CodecTaskConfig
 from t2a.tasks.entropy import EntropyTaskConfig
 from t2a.tasks.lm import LMTaskConfig
+from t2a.tasks.ssast import SsastTaskConfig
+from t2a.tasks.vocoder import VocoderTaskConfig
 from t2a.train.optim import OptimConfig
 from t2a.train.protocol import EngineConfig
 from t2a.train.streams import follow_codec
 from t2a.train.track import TrackConfig
 
-TaskConfig = Annotated[CodecTaskConfig | LMTaskConfig | EntropyTaskConfig | ClapTaskConfig, Field(discriminator="kind")]
-DATA_OF_TASK = {"codec": ("audio",), "lm": ("codes", "audio"), "entropy": ("codes",), "clap": ("audio",)}
+TaskConfig = Annotated[
+    CodecTaskConfig
+    | LMTaskConfig
+    | EntropyTaskConfig
+    | ClapTaskConfig
+    | SsastTaskConfig
+    | AutoencoderTaskConfig
+    | VocoderTaskConfig,
+    Field(discriminator="kind"),
+]
+DATA_OF_TASK = {
+    "codec": ("audio",),
+    "lm": ("codes", "audio"),
+    "entropy": ("codes",),
+    "clap": ("audio",),
+    "ssast": ("audio",),
+    "autoencoder": ("audio",),
+    "vocoder": ("audio",),
+}
 
 
 class CheckpointConfig(Config):
@@ -44,7 +64,8 @@ class Run(Config):
     cpus: logical CPUs a worker takes from Ray; at least one CPU of the cluster must stay free for reading data.
     max_failures: how often a lost worker or node is replaced before the run gives up; -1 never gives up.
     log_rows: keep the ids of the rows that each rank took in the checkpoints.
-    init: an exported model (a folder, a run, s3://, models:/name@alias) whose weights the run begins with.
+    init: an exported model (a folder, a run, s3://, models:/name@alias) whose weights the run begins with; it may be
+    that of a part, as an ssast is of a clap.
     lora: train low-rank changes of that model alone; they are merged into what is exported.
     """
 

@@ -5,11 +5,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from t2a.audio.spectral import MelSpec
+from t2a.conditions.encoders import EncodersFile
+from t2a.conditions.text import MiniLMConfig
 from t2a.config import validate
 from t2a.errors import ConfigError
 from t2a.generate.codes import CodeEncoder
 from t2a.generate.loading import load
+from t2a.models.clap import Clap, ClapConfig
 from t2a.models.codec import Codec, CodecConfig
+from t2a.models.conv_tower import ConvTowerConfig
 from t2a.models.lm import LM
 from t2a.nn.condition import Condition
 from t2a.nn.quantize import QuantizerConfig
@@ -28,6 +33,15 @@ def codec(tmp_path_factory) -> Path:
     Codec(CodecConfig(filters=2, ratios=(4, 2), dimension=4, lstm_layers=0, quantizer=quantizer)).save_pretrained(
         folder
     )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clap(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("clap")
+    tower = ConvTowerConfig(mel=MelSpec(n_fft=64, hop=16, n_mels=16, log="ln"), widths=(8,), blocks=1)
+    Clap(ClapConfig(tower=tower, dimension=6)).save_pretrained(folder)
+    EncodersFile(encoders={"text": MiniLMConfig()}).write(folder)
     return folder
 
 
@@ -104,6 +118,17 @@ def test_sound_is_trained_on_as_its_precomputed_codes_would_be(task, codec):
     assert all(p.grad is None for p in task.codec.parameters())
 
 
+def test_the_channels_of_stereo_sound_are_coded_one_by_one(codec):
+    task, wave = make(codec, codebooks=4, channels=2), torch.randn(1, 2, 96)
+    nets = {"lm": task.networks()["lm"].eval()}
+    left, right = (task.codec.encode(wave[:, [side]]) for side in (0, 1))
+    codes = torch.stack([left[:, 0], right[:, 0], left[:, 1], right[:, 1]], dim=1)
+    rest = {"captions": ["a dog barks"], "ids": ["x"]}
+    coded, _ = one_loss(task, nets, {"codes": codes, "length": torch.tensor([12]), **rest})
+    heard, _ = one_loss(task, nets, {"audio": wave, "length": torch.tensor([96]), **rest})
+    assert coded.item() == pytest.approx(heard.item(), rel=1e-5)
+
+
 def test_frames_past_the_length_change_nothing(task):
     torch.manual_seed(0)
     nets, batch = {"lm": task.networks()["lm"].eval()}, a_batch(2)
@@ -136,6 +161,16 @@ def test_cross_entropy_counts_the_valid_steps_only():
 def test_every_row_gets_another_caption_where_there_is_one():
     assert derange(["a", "a", "b", "", "c"]) == [2, 2, 4, 4, 0]
     assert derange(["a", "a"]) == [0, 1]
+
+
+def test_a_model_may_take_the_first_codebooks_of_a_codec_alone(codec):
+    task, wave = make(codec, codebooks=1), torch.randn(1, 1, 96)
+    first = task.codec.encode(wave)[:, :1]
+    rest = {"captions": ["a dog barks"], "ids": ["x"]}
+    nets = {"lm": task.networks()["lm"].eval()}  # drops no caption
+    coded, _ = one_loss(task, nets, {"codes": first, "length": torch.tensor([12]), **rest})
+    heard, _ = one_loss(task, nets, {"audio": wave, "length": torch.tensor([96]), **rest})
+    assert coded.item() == pytest.approx(heard.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -225,3 +260,20 @@ def test_a_codec_whose_codes_do_not_tell_the_loudness_is_refused(codec, tmp_path
     Codec(Codec.from_pretrained(codec).config.model_copy(update={"normalise": True})).save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match=r"normalises the loudness.*`normalise: false`"):
         make(tmp_path)
+
+
+def test_a_model_trained_on_the_vectors_of_sounds_is_told_by_captions(codec, clap, tmp_path):
+    sizes = MODEL | {"conditions": {"text": {"width": 6, "fuse": ["cross"], "dropout": 0.1}}}
+    encoders = {"text": {"kind": "clap_audio", "name": str(clap), "told_by": "captions"}}
+    recipe = {"kind": "lm", "codec": str(codec), "model": sizes, "encoders": encoders}
+    task = validate(LMTaskConfig, recipe, "recipe").build()
+    nets = task.networks()
+    sound = {"audio": 0.3 * torch.randn(2, 1, 96), "length": torch.tensor([96, 64])}
+    loss, _ = one_loss(task, nets, sound | {"captions": ["", ""], "ids": ["x"] * 2})
+    assert loss.isfinite()
+    task.export({"lm": nets["lm"].state_dict()}, tmp_path / "lm")
+    generator = load(tmp_path / "lm")
+    assert generator.encoders.reads == {"captions"}
+    one, other = (generator.generate([prompt], 0.005, seeds=[1], guidance=20.0)[0] for prompt in ("a dog", "rain"))
+    assert one.shape == (1, 80)
+    assert not torch.equal(torch.from_numpy(one), torch.from_numpy(other))
