@@ -11,8 +11,11 @@ from diffusers import (
 )
 from torch import Tensor
 
+from t2a.diffusion.noise import Noise
 from t2a.diffusion.process import DiffusionConfig, FlowConfig
-from t2a.diffusion.samplers import SAMPLERS
+from t2a.diffusion.samplers import SAMPLERS, sample
+from t2a.diffusion.schedule import CLEAN, Level
+from t2a.errors import ConfigError
 from tests.diffusion.peers import Replay, a_predictor, trajectory
 
 SETTINGS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
@@ -133,8 +136,6 @@ def test_heun_of_flow_equals_diffusers():
 
 def test_multistep_solvers_of_flow_equal_diffusers():
     """Diffusers begins a little short of pure noise; so do the levels here."""
-    from t2a.diffusion.schedule import CLEAN, Level
-
     process, predict = FlowConfig().build(), a_predictor()
     for name, peer in {
         "dpmpp_2m": DPMSolverMultistepScheduler(
@@ -150,3 +151,64 @@ def test_multistep_solvers_of_flow_equal_diffusers():
             x = peer.step(predict(x, torch.full((2,), now)), t, x).prev_sample
             expected.append(x)
         assert_same(list(SAMPLERS[name].run(process.denoised(predict), START, levels, None)), expected)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_sampler_yields_after_every_step_and_ends_clean(name):
+    process = (FlowConfig() if "flow" in SAMPLERS[name].processes else DiffusionConfig()).build()
+    asked = []
+
+    def network(x: Tensor, t: Tensor) -> Tensor:
+        asked.append(t)
+        return a_predictor()(x, t)
+
+    found = list(sample(name, process, network, Noise([1, 2], (4,), [3, 5]), steps=6))
+    assert len(found) == 6
+    assert len(asked) == {"plms": 7, "heun": 11}.get(name, 6)
+    last = process.denoised(network)(found[-2], process.schedule.levels(6, "trailing")[-2])
+    if name not in ("plms",):  # which mixes what it saw before to the end
+        torch.testing.assert_close(found[-1], last, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_row_does_not_depend_on_its_batch_mates(name):
+    process = (FlowConfig() if "flow" in SAMPLERS[name].processes else DiffusionConfig()).build()
+
+    def alone(seed: int, length: int) -> Tensor:
+        return list(sample(name, process, a_predictor(), Noise([seed], (4,), [length]), steps=5))[-1][0]
+
+    together = list(sample(name, process, a_predictor(), Noise([7, 8, 9], (4,), [5, 3, 4]), steps=5))[-1]
+    for row, seed, length in zip(together, [7, 8, 9], [5, 3, 4], strict=True):
+        torch.testing.assert_close(row[:, :length], alone(seed, length), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("config", [DiffusionConfig(zero_snr=True), FlowConfig()], ids=["zero-snr", "flow"])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_pure_noise_is_no_division_by_zero(name, config):
+    process = config.build()
+    if process.kind in SAMPLERS[name].processes:
+        found = list(sample(name, process, a_predictor(), Noise([1], (4,), [3]), steps=8))
+        assert all(x.isfinite().all() and x.abs().max() < 30 for x in found)
+
+
+@pytest.mark.parametrize(
+    ("config", "asked", "told"),
+    [
+        (DiffusionConfig(), {"name": "dimm", "steps": 5}, r"no sampler 'dimm': did you mean ddim\?"),
+        (DiffusionConfig(), {"name": "langevin", "steps": 5}, "there are ddpm, ddim, plms"),
+        (DiffusionConfig(), {"name": "heun", "steps": 5}, "heun does not solve.*diffusion: take one of ddpm, ddim"),
+        (FlowConfig(), {"name": "plms", "steps": 5}, "plms does not solve.*flow: take one of dpmpp_2m"),
+        (DiffusionConfig(), {"name": "ddim", "steps": 0}, "1 to 1000 steps, not 0"),
+        (DiffusionConfig(steps=50), {"name": "ddim", "steps": 51}, "1 to 50 steps, not 51"),
+        (FlowConfig(), {"name": "euler", "steps": -1}, "1 to 1000 steps, not -1"),
+        (FlowConfig(), {"name": "euler", "steps": 5, "eta": 0.5}, "euler has no option 'eta', none"),
+        (DiffusionConfig(), {"name": "ddim", "steps": 5, "order": 2}, "ddim has no option 'order', only eta"),
+    ],
+)
+def test_what_cannot_be_sampled_is_said_before_any_work(config, asked, told):
+    def network(x: Tensor, t: Tensor) -> Tensor:
+        raise AssertionError
+
+    asked = dict(asked)
+    with pytest.raises(ConfigError, match=told):
+        sample(asked.pop("name"), config.build(), network, Noise([1], (4,), [3]), **asked)
