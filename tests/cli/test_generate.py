@@ -38,3 +38,18 @@ def test_without_audio_an_empty_prompt_is_refused(loaded, tmp_path):
     assert told.exit_code
     assert "the prompt is empty" in str(told.exception)
     assert not loaded
+
+
+def test_settings_of_the_model_s_kind_reach_it_and_those_of_another_are_told(loaded, tmp_path):
+    def run(*options):
+        return CliRunner().invoke(app, ["generate", "model", "rain", "--seconds", str(SECONDS), *options])
+
+    first, second = tmp_path / "first.wav", tmp_path / "second.wav"
+    for out, options in ((first, ["--top-k", "1"]), (second, ["--temperature", "0", "--seed", "5"])):
+        shown = run("--out", str(out), *options)
+        assert shown.exit_code == 0, shown.output
+    np.testing.assert_array_equal(decode(first)[0], decode(second)[0])  # both take the likeliest code
+    told = run("--out", str(first), "--steps", "25")
+    assert str(told.exception) == (
+        "A language model has no setting steps: it knows temperature, top_k, top_p, overlap."
+    )

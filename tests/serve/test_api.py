@@ -4,9 +4,10 @@ import httpx
 import pytest
 
 from t2a.errors import ConfigError
+from t2a.generate.settings import LMSettings
 from t2a.serve.api import Facts, Generation, OverloadError, create, digest_of
 
-FACTS = Facts(name="models:/lm@champion", sample_rate=16000, max_seconds=4.0)
+FACTS = Facts(name="models:/lm@champion", sample_rate=16000, max_seconds=4.0, settings=LMSettings)
 PATH = "/v1/audio/generations"
 
 
@@ -45,10 +46,11 @@ def message(response: httpx.Response) -> str:
 @pytest.mark.parametrize("name", ["prompt", "input"])
 def test_a_request_reaches_the_model_as_it_was_sent(name):
     echo = Echo()
-    settings = {"seconds": 1.5, "guidance": 2.0, "seed": 7, "temperature": 0.5, "top_k": 10, "top_p": 0.9}
-    answer = call(echo, **{name: "a dog"}, **settings)
+    common, settings = {"seconds": 1.5, "guidance": 2.0, "seed": 7}, {"temperature": 0.5, "top_k": 10, "top_p": 0.9}
+    answer = call(echo, **{name: "a dog"}, **common, **settings)
     assert (answer.status_code, answer.content) == (200, b"a dog")
-    assert {key: getattr(echo.requests[0], key) for key in settings} == settings
+    assert {key: getattr(echo.requests[0], key) for key in common} == common
+    assert echo.requests[0].settings == settings
     told = {key: answer.headers[f"x-t2a-{key}"] for key in ("seed", "seconds", "model")}
     assert told == {"seed": "7", "seconds": "1.5", "model": "models:/lm@champion"}
 
