@@ -42,6 +42,15 @@ class MelSpec(Config):
             raise ValueError(f"fmin {self.fmin} < fmax {self.fmax} <= rate/2 {self.rate / 2} must hold")
         return self
 
+    @property
+    def edge(self) -> int:
+        """Samples by which a wave is reflected on both sides."""
+        return self.n_fft // 2 if self.center else (self.n_fft - self.hop) // 2
+
+    def frames(self, samples: Tensor) -> Tensor:
+        """Return how many frames waves of so many samples int64 [B] have; very short ones are lengthened by `stft`."""
+        return samples.clamp_min(self.edge + 1) // self.hop + self.center
+
 
 def stft(
     wave: Tensor, n_fft: int, hop: int, window: Tensor, *, normalised: bool = False, center: bool = True
@@ -62,6 +71,20 @@ def stft(
     if normalised:
         spectrum = spectrum / window.float().square().sum().sqrt()
     return spectrum.reshape(*batch, *spectrum.shape[-2:])
+
+
+def mirrored(wave: Tensor, length: Tensor, edge: int) -> Tensor:
+    """Lengthen [B, C, T] by `edge` samples and mirror every row at the end of its first `length` int64 [B] samples.
+
+    With the `edge` of a spectrogram, the frames of a row are then those of the row by itself, as `stft` would reflect
+    it (and fill it with zeros first if it is too short for that).
+    """
+    place = torch.arange(wave.shape[-1] + edge, device=wave.device)
+    end = length.clamp_min(edge + 1)[:, None]
+    source = torch.where(place < end, place, 2 * (end - 1) - place)
+    real = (source >= 0) & (source < length[:, None])
+    picked = wave.gather(-1, source.clamp(0, wave.shape[-1] - 1)[:, None].expand(-1, wave.shape[1], -1))
+    return picked * real[:, None]
 
 
 class MelSpectrogram(nn.Module):
