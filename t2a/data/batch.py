@@ -190,7 +190,7 @@ def _example(config: DataConfig, columns: Columns, row: dict[str, Any], reason: 
 
 def _filler(config: DataConfig, columns: Columns) -> Held:
     nothing = {name: none(made) for name, made in columns.items()}
-    return Example(np.zeros(config.shape, config.dtype), config.shape[1]), "", "", 0.0, nothing
+    return Example(np.zeros(config.shape, config.dtype), config.shape[-1]), "", "", 0.0, nothing
 
 
 def _evaluation_batch(config: DataConfig, columns: Columns, rows: list[Held]) -> Batch:
