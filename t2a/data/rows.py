@@ -139,7 +139,7 @@ class LatentsConfig(RowsConfig):
         return *self.latent, self.crop_frames
 
     def example(self, row: Mapping[str, Any], where: float) -> Example:
-        """Cut an example `[C, (F,) L] float16` out of a row; `where` in [0, 1) places the crop. Raises UnusableError."""
+        """Cut an example `[C, (F,) L]` out of a row; `where` in [0, 1) places the crop. Raises UnusableError."""
         cell = row["latents"]
         if not (cell and cell["bytes"]):
             raise UnusableError("empty")

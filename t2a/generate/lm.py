@@ -15,7 +15,7 @@ from t2a.conditions.encoders import Encoders, EncodersFile
 from t2a.errors import CheckpointError, ConfigError
 from t2a.generate.continuation import prompt_codes
 from t2a.generate.precision import quicken
-from t2a.generate.request import check_codec, check_rows, clip_samples
+from t2a.generate.request import check_codec, check_memory, check_rows, clip_samples
 from t2a.generate.session import Session
 from t2a.generate.settings import LMSettings
 from t2a.generate.sliding import OVERLAP, slide, spans, steps
@@ -178,7 +178,11 @@ class LMGenerator:
         if melody is not None and seconds > self.max_seconds:
             longest = f"the {self.max_seconds:g} s of this model"
             raise ConfigError(f"{seconds:g} s with a melody is longer than {longest}: ask for less.")
-        return clip_samples(seconds, rows, self.codec, self.model.config.channels)
+        samples, codec = clip_samples(seconds, self.sample_rate), self.codec
+        codes = 8 * codec.codebooks / codec.hop
+        needed = 2 * rows * self.model.config.channels * samples * (codes + 4 * codec.channels)  # in pieces, and joined
+        check_memory(needed, rows, seconds)
+        return samples
 
     @torch.inference_mode()
     def _given(self, beginning: "Sound | None", frames: int) -> Tensor | None:

@@ -19,6 +19,7 @@ Sound = tuple[NDArray[np.float32], int]  # a wave [C, T] and its rate in Hz
 
 GENERATORS = {
     "lm": ("t2a.generate.lm", "LMGenerator"),
+    "denoiser": ("t2a.generate.diffusion", "DiffusionGenerator"),
 }  # by model_type: where its class is, imported when it is wanted
 
 

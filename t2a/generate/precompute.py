@@ -80,7 +80,7 @@ def precompute(
 
 
 def of_equal_length(waves: Sequence[NDArray[np.float32]], rate: int) -> Iterator[tuple[list[int], torch.Tensor]]:
-    """Yield batches [B, C, T] of waves of one length, each with the places of its waves: padding changes last frames."""
+    """Yield batches [B, C, T] of waves of one length, with their places: padding would change their last frames."""
     by_length: dict[int, list[int]] = defaultdict(list)
     for index, wave in enumerate(waves):
         by_length[wave.shape[1]].append(index)

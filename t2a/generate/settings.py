@@ -38,6 +38,22 @@ class LMSettings(Settings):
     overlap: float = Field(0.4, ge=0, lt=1, description="Share of a window with the one before it.")
 
 
+class DiffusionSettings(Settings):
+    """How noise becomes a latent; what a sampler is not asked to do otherwise is as it does by itself."""
+
+    of: ClassVar[str] = "A diffusion model"
+
+    sampler: str = Field("dpmpp_2m", description="One that solves the model's process.")
+    steps: int = Field(25, ge=1, description="More of them are slower and closer.")
+    rescale: float = Field(0.0, ge=0, le=1, description="Of the guidance: bring the spread back to the told one's.")
+    eta: float | None = Field(None, ge=0, le=1, description="Fresh noise in each step of ddim; 1 is ddpm.")
+    order: int | None = Field(None, ge=1, le=5, description="Of unipc.")
+
+    def options(self) -> dict[str, Any]:
+        """Return what is asked of the sampler alone."""
+        return {name: value for name in ("eta", "order") if (value := getattr(self, name)) is not None}
+
+
 def _sentence(settings: type[Settings], detail: Any) -> str:
     """Say what is wrong with one setting."""
     name = ".".join(str(part) for part in detail["loc"])

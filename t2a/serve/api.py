@@ -111,7 +111,8 @@ def create(backend: Backend, facts: Facts, token_digest: str | None = None) -> F
 
     @app.get("/v1/models", dependencies=guarded)
     async def models() -> dict[str, Any]:
-        about = {"sample_rate": facts.sample_rate, "max_seconds": facts.max_seconds}
+        settings = facts.settings.model_json_schema()["properties"]
+        about = {"sample_rate": facts.sample_rate, "max_seconds": facts.max_seconds, "settings": settings}
         return {"object": "list", "data": [{"id": facts.name, "object": "model", **about}]}
 
     @app.post(

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from t2a.errors import ConfigError, T2AError
 from t2a.models.autoencoder import AutoencoderConfig
 from t2a.models.pretrained import locate, read_config
@@ -61,13 +63,13 @@ def follow_autoencoder(settings: Mapping[str, Any]) -> dict[str, Any]:
     found = _config(task["autoencoder"], "autoencoder")
     config = AutoencoderConfig.model_validate({name: found[name] for name in AutoencoderConfig.model_fields})
     latent = config.network.latent_shape(config.mel.n_mels)
-    rate = config.mel.rate / config.mel.hop / config.network.factor
     model, data = dict(model), dict(data)
-    longest = _frames(model.pop("max_seconds", None), rate, "task.model.max_seconds")
+    longest = _latent_frames(config, model.pop("max_seconds", None), "task.model.max_seconds")
     decided = {"latent": latent, "max_frames": longest}
     model |= {name: value for name, value in decided.items() if model.get(name) is None and value is not None}
     if data.get("kind") == "latents":
-        crop = {"latent": latent, "crop_frames": _frames(data.pop("crop_seconds", None), rate, "data.crop_seconds")}
+        frames = _latent_frames(config, data.pop("crop_seconds", None), "data.crop_seconds")
+        crop = {"latent": latent, "crop_frames": frames}
         data |= {name: value for name, value in crop.items() if data.get(name) is None and value is not None}
     return {**settings, "task": {**task, "model": model}, "data": data}
 
@@ -84,6 +86,14 @@ def _config(where: Any, kind: str) -> dict[str, Any]:
     if config.get("model_type") != kind:
         raise ConfigError(f"task.{kind}: {where} holds a {config.get('model_type')}, not the {kind}.")
     return config
+
+
+def _latent_frames(config: AutoencoderConfig, seconds: Any, key: str) -> int | None:
+    """Count the frames that the autoencoder makes of so many seconds of sound."""
+    samples = _frames(seconds, config.mel.rate, key)
+    if samples is None:
+        return None
+    return math.ceil(int(config.mel.frames(torch.tensor(samples))) / config.network.factor)
 
 
 def _frames(seconds: Any, rate: float, key: str) -> int | None:

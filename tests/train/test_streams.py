@@ -62,8 +62,8 @@ def test_an_autoencoder_decides_what_a_recipe_of_its_latents_leaves_open(tmp_pat
     data = {"kind": "latents", "uri": "latents", "latent": None, "crop_frames": None, "crop_seconds": 4}
     settings = {"task": {"autoencoder": str(tmp_path), "model": model}, "data": data}
     sized = follow_autoencoder(settings)
-    assert sized["task"]["model"] == {"latent": (3,), "max_frames": 156}
-    assert sized["data"] == {"kind": "latents", "uri": "latents", "latent": (3,), "crop_frames": 62}
+    assert sized["task"]["model"] == {"latent": (3,), "max_frames": 157}
+    assert sized["data"] == {"kind": "latents", "uri": "latents", "latent": (3,), "crop_frames": 63}
     assert follow_autoencoder(sized) == sized
     told = follow_autoencoder(settings | {"data": data | {"latent": [4], "crop_frames": 7}})
     assert (told["data"]["latent"], told["data"]["crop_frames"]) == ([4], 7)
