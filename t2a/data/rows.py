@@ -94,7 +94,7 @@ class AudioConfig(RowsConfig):
 
 
 class CodesConfig(RowsConfig):
-    """Precomputed codes: random crops of `crop_frames` frames of `codebooks` codebooks."""
+    """Precomputed codes: random crops of `crop_frames` frames of the first `codebooks` codebooks."""
 
     kind: Literal["codes"] = "codes"
     codebooks: int = Field(4, ge=1)
@@ -115,11 +115,12 @@ class CodesConfig(RowsConfig):
         data = codes["bytes"] if codes else None
         if not data:
             raise UnusableError("empty")
-        if codes["codebooks"] != self.codebooks:
-            raise UnusableError(f"{codes['codebooks']} codebooks, not {self.codebooks}")
-        if len(data) % (2 * self.codebooks):
+        if (stored := codes["codebooks"]) < self.codebooks:
+            raise UnusableError(f"{stored} codebooks, not {self.codebooks}")
+        if len(data) % (2 * stored):
             raise UnusableError("undecodable")
-        return _crop(np.frombuffer(data, "<u2").reshape(self.codebooks, -1), self.crop_frames, where)
+        frames = np.frombuffer(data, "<u2").reshape(stored, -1)[: self.codebooks]
+        return _crop(frames, self.crop_frames, where)
 
 
 class LatentsConfig(RowsConfig):

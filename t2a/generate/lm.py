@@ -187,4 +187,7 @@ class LMGenerator:
     @torch.inference_mode()
     def _given(self, beginning: "Sound | None", frames: int) -> Tensor | None:
         config = self.model.config
-        return beginning and prompt_codes(self.codec, *beginning, config.max_frames, frames, config.channels)
+        if beginning is None:
+            return None
+        books = config.codebooks // config.channels
+        return prompt_codes(self.codec, *beginning, config.max_frames, frames, config.channels, books)

@@ -19,7 +19,7 @@ OF_LATENTS = ("latent", "max_frames")
 def follow_codec(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in the sizes that a recipe leaves to `task.codec`, so that one recipe serves any number of streams.
 
-    `task.model.codebooks`, `task.model.bins` and `data.codebooks` are the codec's where they are null;
+    `task.model.codebooks` and `task.model.bins` are the codec's where they are null, `data.codebooks` is the model's;
     `data.crop_frames` then follows from `data.crop_seconds`, `task.model.max_frames` from `task.model.max_seconds`.
     A recipe without nulls is returned as it is, and no codec is looked for. Raises `ConfigError`.
     """
@@ -40,7 +40,7 @@ def follow_codec(settings: Mapping[str, Any]) -> dict[str, Any]:
     model |= {name: value for name, value in decided.items() if model.get(name) is None and value is not None}
     if data.get("kind") == "codes":
         crop = {
-            "codebooks": quantizer["codebooks"],
+            "codebooks": model.get("codebooks"),
             "crop_frames": _frames(data.pop("crop_seconds", None), rate, "data.crop_seconds"),
         }
         data |= {name: value for name, value in crop.items() if data.get(name) is None and value is not None}

@@ -89,6 +89,11 @@ def test_an_unusable_clip_is_told_by_its_reason(row, reason):
         AUDIO.example(row, 0.9)
 
 
+def test_the_first_codebooks_are_taken_of_more():
+    codes = np.arange(12).reshape(3, 4)
+    assert np.array_equal(CODES.example({"codes": pack_codes(codes)}, 0.5).values, codes[:2])
+
+
 def test_codes_are_cropped_and_padded_along_their_frames():
     codes = np.arange(20).reshape(2, 10) + 65000
     values, length, _ = CODES.example({"codes": pack_codes(codes)}, 0.5)
@@ -106,7 +111,7 @@ def test_codes_are_cropped_and_padded_along_their_frames():
         (None, "empty"),
         ({"bytes": b"", "codebooks": 2}, "empty"),
         ({"bytes": b"abcde", "codebooks": 2}, "undecodable"),
-        ({"bytes": b"abcdef", "codebooks": 3}, "3 codebooks, not 2"),
+        ({"bytes": b"abcdef", "codebooks": 1}, "1 codebooks, not 2"),
     ],
 )
 def test_unusable_codes_are_told_by_their_reason(cell, reason):
