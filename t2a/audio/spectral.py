@@ -1,4 +1,4 @@
-"""Spectra in torch: STFT magnitudes and mel spectrograms whose exact recipe is a config. Always float32."""
+"""Spectra in torch: STFT, its inverse, and mel spectrograms whose exact recipe is a config. Always float32."""
 
 from __future__ import annotations
 
@@ -42,6 +42,15 @@ class MelSpec(Config):
             raise ValueError(f"fmin {self.fmin} < fmax {self.fmax} <= rate/2 {self.rate / 2} must hold")
         return self
 
+    @property
+    def edge(self) -> int:
+        """Samples by which a wave is reflected on both sides."""
+        return self.n_fft // 2 if self.center else (self.n_fft - self.hop) // 2
+
+    def frames(self, samples: Tensor) -> Tensor:
+        """Return how many frames waves of so many samples int64 [B] have; very short ones are lengthened by `stft`."""
+        return samples.clamp_min(self.edge + 1) // self.hop + self.center
+
 
 def stft(
     wave: Tensor, n_fft: int, hop: int, window: Tensor, *, normalised: bool = False, center: bool = True
@@ -62,6 +71,68 @@ def stft(
     if normalised:
         spectrum = spectrum / window.float().square().sum().sqrt()
     return spectrum.reshape(*batch, *spectrum.shape[-2:])
+
+
+def mirrored(wave: Tensor, length: Tensor, edge: int) -> Tensor:
+    """Lengthen [B, C, T] by `edge` samples and mirror every row at the end of its first `length` int64 [B] samples.
+
+    With the `edge` of a spectrogram, the frames of a row are then those of the row by itself, as `stft` would reflect
+    it (and fill it with zeros first if it is too short for that).
+    """
+    place = torch.arange(wave.shape[-1] + edge, device=wave.device)
+    end = length.clamp_min(edge + 1)[:, None]
+    source = torch.where(place < end, place, 2 * (end - 1) - place)
+    real = (source >= 0) & (source < length[:, None])
+    picked = wave.gather(-1, source.clamp(0, wave.shape[-1] - 1)[:, None].expand(-1, wave.shape[1], -1))
+    return picked * real[:, None]
+
+
+def istft(
+    spectrum: Tensor,
+    hop: int,
+    window: Tensor,
+    *,
+    normalised: bool = False,
+    center: bool = True,
+    real: Tensor | None = None,
+) -> Tensor:
+    """Inverse of `stft` in the sense of least squares (Griffin and Lim, 1984, equation 6).
+
+    [..., F, L] complex -> [..., L * hop] float32: with `center` the last hop comes from the last frames alone.
+    Frames that are not `real` [..., L] bool count for nothing: where there are none at all is silence.
+    """
+    n_fft, frames = 2 * (spectrum.shape[-2] - 1), spectrum.shape[-1]
+    with torch.autocast(spectrum.device.type, enabled=False):
+        window = _as_long_as(window.float(), n_fft)
+        pieces = torch.fft.irfft(spectrum.transpose(-1, -2), n_fft) * window
+        weights = window.square().expand(frames, n_fft)
+        if real is not None:
+            pieces, weights = pieces * real[..., None], weights * real[..., None]
+        wave = overlap_add(pieces, hop) / overlap_add(weights, hop).clamp(min=1e-2)
+    if normalised:
+        wave = wave * window.square().sum().sqrt()
+    first = n_fft // 2 if center else (n_fft - hop) // 2
+    return wave[..., first : first + frames * hop]
+
+
+def overlap_add(pieces: Tensor, hop: int) -> Tensor:
+    """Lay pieces [..., L, N], each `hop` after the one before, over each other, [..., L * hop + surplus].
+
+    The surplus is what the last piece has beyond one hop, filled up with zeros to whole hops.
+    """
+    parts = -(-pieces.shape[-1] // hop)
+    pieces = nn.functional.pad(pieces, (0, parts * hop - pieces.shape[-1])).unflatten(-1, (parts, hop))
+    frames = pieces.shape[-3]
+    wave = pieces.new_zeros(*pieces.shape[:-3], frames + parts - 1, hop)
+    for part in range(parts):
+        wave[..., part : part + frames, :] += pieces[..., part, :]
+    return wave.flatten(-2)
+
+
+def _as_long_as(window: Tensor, n_fft: int) -> Tensor:
+    """Fill a window up to the length of the transform, on both sides, as torch.stft does."""
+    left = (n_fft - len(window)) // 2
+    return nn.functional.pad(window, (left, n_fft - len(window) - left))
 
 
 class MelSpectrogram(nn.Module):

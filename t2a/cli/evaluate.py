@@ -21,7 +21,8 @@ def evaluate(
     judge: Annotated[
         str | None, typer.Option(help="A trained clap that ranks captions by what a language model makes of them.")
     ] = None,
-    clips: Annotated[int, typer.Option(help="How many clips are made for the judge, at each guidance.", min=2)] = 32,
+    clips: Annotated[int, typer.Option(help="How many captions the judge ranks.", min=2)] = 64,
+    takes: Annotated[int, typer.Option(help="Clips made of each of them, at each guidance.", min=1)] = 4,
     report: Annotated[Path | None, typer.Option(help="Write a page with figures and sounds.")] = None,
 ) -> None:
     """Measure MODEL on held-out clips, beside its baselines, with 95 % intervals."""
@@ -40,7 +41,7 @@ def evaluate(
     if judge:
         from t2a.evaluate.steering import evaluate_steering
 
-        steering = evaluate_steering(model, corpus, judge, split=split, clips=clips)
+        steering = evaluate_steering(model, corpus, judge, split=split, clips=clips, takes=takes)
     for measured in (evaluation, steering and steering.evaluation):
         if measured:
             for part in printed(measured, f"{model} on {corpus} ({split})"):

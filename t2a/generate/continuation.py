@@ -15,14 +15,21 @@ from t2a.tokens.channels import interleave
 
 
 def prompt_codes(
-    codec: Codec, wave: NDArray[np.float32], rate: int, longest: int, frames: int, channels: int = 1
+    codec: Codec,
+    wave: NDArray[np.float32],
+    rate: int,
+    longest: int,
+    frames: int,
+    channels: int = 1,
+    codebooks: int | None = None,
 ) -> Tensor:
     """Return codes [1, K, P] of the whole frames of a wave [C, T] at any rate.
 
     What is left of its end would be half silence.
     longest: frames of the model's window. frames: of the clip that it will begin. channels: that the codec codes one
-    by one, to be interleaved. Raises `ConfigError` for audio that
-    has to be shorter than these, before anything is computed, and `DataError` for a wave that is none.
+    by one, to be interleaved. codebooks: of each, by default all.
+    Raises `ConfigError` for audio that has to be shorter than these, before anything is computed, and `DataError` for a
+    wave that is none.
     """
     if wave.ndim != 2 or rate <= 0:
         told = f"{list(wave.shape)} at {rate} Hz"
@@ -49,4 +56,4 @@ def prompt_codes(
     wave = np.pad(wave, [(0, 0), (0, found * codec.hop - wave.shape[1])])  # resampling may be a sample short
     like = next(codec.encoder.parameters())
     rows = torch.from_numpy(wave).unflatten(0, (channels, -1)).to(like.device, like.dtype)
-    return interleave(codec.encode(rows), channels)
+    return interleave(codec.encode(rows, codebooks), channels)

@@ -6,7 +6,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,7 +15,9 @@ from t2a import storage
 from t2a.config import validate
 from t2a.errors import CheckpointError, ConfigError
 from t2a.models.codec import Codec, CodecConfig
-from t2a.models.pretrained import check_fit
+from t2a.models.pretrained import Pretrained, check_fit
+
+M = TypeVar("M", bound=Pretrained)
 
 LAYER = re.compile(r"^(encoder|decoder)\.(?:model|layers)\.(?=\d)")
 WRAPPERS = re.compile(r"\.(?:conv|convtr)(?=\.)")
@@ -119,20 +121,26 @@ def refuse(where: str, settings: Mapping[str, tuple[Any, Any]]) -> None:
             raise CheckpointError(f"{where}: its {name} is {found}, t2a knows {known} only; it cannot be taken.")
 
 
-def convert(load: Callable[[], Codec], out: str) -> str:
-    """Write what `load` returns as the model folder `out`, local or on s3://, and say in a sentence what it is.
+def write(load: Callable[[], M], out: str) -> M:
+    """Write what `load` returns as the model folder `out`, local or on s3://, and return it.
 
-    Raises `ConfigError` when something lies there.
+    Raises `ConfigError` when something lies there, before it is loaded.
     """
     if storage.exists(out):
         raise ConfigError(f"{out} is there already; name a new folder or remove it.")
-    codec = load()
+    model = load()
     if out.startswith("s3://"):
         with tempfile.TemporaryDirectory() as folder:
-            codec.save_pretrained(Path(folder) / "model")
+            model.save_pretrained(Path(folder) / "model")
             storage.upload(Path(folder) / "model", out)
     else:
-        codec.save_pretrained(out.removeprefix("file://"))
+        model.save_pretrained(out.removeprefix("file://"))
+    return model
+
+
+def convert(load: Callable[[], Codec], out: str) -> str:
+    """Write what `load` returns (see `write`) and say in a sentence what it is."""
+    codec = write(load, out)
     count = sum(parameter.numel() for parameter in codec.parameters())
     return (
         f"a codec of {count / 1e6:.2f} M parameters: {codec.sample_rate:,} Hz, {codec.channels} channel(s), "

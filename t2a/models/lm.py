@@ -1,23 +1,21 @@
 """Autoregressive transformer over the codes of a neural codec, conditioned on text (AudioGen, MusicGen)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from t2a.config import Config
 from t2a.models.pretrained import Pretrained
-from t2a.nn.condition import Condition
+from t2a.nn.condition import Condition, Name, check_known, drawn, joined, projected
 from t2a.nn.transformer import Activation, Decoder, Positions, Shape, State
 
 Natural = Annotated[int, Field(ge=0)]
 Order = tuple[tuple[tuple[Natural | tuple[Natural, Natural], ...], ...], ...]
 Pattern = Literal["parallel", "delay", "partial_delay", "flatten", "partial_flatten", "coarse_first"]
-Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 
 
 class ConditionConfig(Config):
@@ -60,9 +58,6 @@ class LMConfig(Config):
             raise ValueError(f"heads {self.heads} must be a multiple of kv_heads {self.kv_heads}")
         if isinstance(self.pattern, tuple) and _placed(self.pattern) != list(range(self.codebooks)):
             raise ValueError(f"pattern {self.pattern} must place each of {self.codebooks} codebooks once")
-        for name in self.conditions:
-            if hasattr(nn.ModuleDict, name) or hasattr(nn.ParameterDict, name):
-                raise ValueError(f"a condition cannot be called {name}, torch uses that name: choose another")
         return self
 
 
@@ -141,7 +136,8 @@ class LM(Pretrained):
         """
         batch = codes.shape[0]
         if drop is None and self.training:
-            drop = self._draw(batch, codes.device)
+            shares = {name: condition.dropout for name, condition in self.config.conditions.items()}
+            drop = drawn(shares, batch, codes.device)
         fused = self._fuse(conditions or {}, batch, drop or {})
         x = self._embed(codes, fused.added)
         context, context_mask = fused.context or (None, None)
@@ -176,44 +172,24 @@ class LM(Pretrained):
         fused = vectors.mean(1) if self.config.embedding == "mean" else vectors.sum(1)
         return fused if added is None else fused + added
 
-    def _draw(self, batch: int, device: torch.device) -> dict[str, Tensor]:
-        """Choose for each condition the rows of a training batch that do not see it, bool [B]."""
-        shares = {name: condition.dropout for name, condition in self.config.conditions.items() if condition.dropout}
-        return {name: torch.rand(batch, device=device) < share for name, share in shares.items()}
-
     def _fuse(self, conditions: Mapping[str, Condition], batch: int, drop: Mapping[str, Tensor]) -> Fused:
         """Project every condition of the config and sort them by how they reach the decoder."""
-        if unknown := (conditions.keys() | drop.keys()) - self.config.conditions.keys():
-            raise ValueError(f"the model has no condition {sorted(unknown)}, only {list(self.config.conditions)}")
-        states = {name: self._project(name, conditions.get(name), batch, drop.get(name)) for name in self.projections}
+        check_known({**conditions, **drop}, self.config.conditions)
+        states = {
+            name: projected(
+                conditions.get(name), projection, self.nulls[name], batch, drop.get(name),
+                self.config.conditions[name].null_length,
+            )
+            for name, projection in self.projections.items()
+        }  # fmt: skip
         ways = {
             way: [states[name] for name, condition in self.config.conditions.items() if way in condition.fuse]
             for way in ("prepend", "cross", "sum")
         }
         means = [(tokens * mask[..., None]).sum(1, True) / mask.sum(1)[:, None, None] for tokens, mask in ways["sum"]]
         added = torch.stack(means).sum(0) if means else None
-        return Fused(_joined(ways["prepend"]), _joined(ways["cross"]), added)
-
-    def _project(self, name: str, condition: Condition | None, batch: int, drop: Tensor | None) -> Condition:
-        """Bring one condition to the model's width; rows without it hold the null at their first places."""
-        null, projection, length = self.nulls[name], self.projections[name], self.config.conditions[name].null_length
-        if condition is None:
-            return Condition(null.expand(batch, length, -1), null.new_ones(batch, length, dtype=torch.bool))
-        mask = condition.mask if drop is None else condition.mask & ~drop[:, None]
-        tokens = projection(condition.tokens.to(projection.weight.dtype)).masked_fill(~mask[..., None], 0.0)
-        room = max(0, length - mask.shape[1])
-        tokens, mask = F.pad(tokens, (0, 0, 0, room)), F.pad(mask, (0, room))
-        places = (torch.arange(mask.shape[1], device=mask.device) < length) & ~mask.any(1, keepdim=True)
-        return Condition(torch.where(places[..., None], null.to(tokens.dtype), tokens), mask | places)
+        return Fused(joined(ways["prepend"]), joined(ways["cross"]), added)
 
     def _logits(self, y: Tensor) -> Tensor:
         """[B, S, D] -> [B, K, S, V]."""
         return self.heads(y).unflatten(-1, (self.config.codebooks, self.config.bins)).transpose(1, 2)
-
-
-def _joined(conditions: Sequence[Condition]) -> Condition | None:
-    """Put conditions end to end along their tokens."""
-    if not conditions:
-        return None
-    tokens, masks = zip(*conditions, strict=True)
-    return Condition(torch.cat(tokens, dim=1), torch.cat(masks, dim=1))

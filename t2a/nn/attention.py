@@ -1,4 +1,4 @@
-"""Multi-head attention: causal self-attention with a preallocated cache, and cross-attention to a condition."""
+"""Multi-head attention: self-attention, causal with a preallocated cache or not, and cross-attention to a condition."""
 
 from typing import NamedTuple
 
@@ -14,6 +14,15 @@ class KeyValue(NamedTuple):
 
     keys: Tensor
     values: Tensor
+
+
+class Context(NamedTuple):
+    """A condition as the cross-attention layers of a network see it, computed once."""
+
+    layers: tuple[KeyValue, ...]
+    """one a layer"""
+    mask: Tensor
+    """[B, S] bool, True = real"""
 
 
 class Cache:
@@ -49,21 +58,29 @@ class HeadNorm(nn.RMSNorm):
 
 
 class SelfAttention(nn.Module):
-    """Causal self-attention; queries, keys and values by one fused matmul without bias.
+    """Self-attention; queries, keys and values by one fused matmul without bias.
 
     kv_heads: heads of the keys and values, each of them serves heads / kv_heads heads of the queries (grouped-query
-    attention, Ainslie et al. 2023). qk_norm: normalise queries and keys by head, before the rotation.
+    attention, Ainslie et al. 2023). qk_norm: normalise queries and keys by head, before the rotation. causal: what
+    holds where no mask is given. bias: of the outward matmul.
     """
 
     def __init__(
-        self, width: int, heads: int, dropout: float = 0.0, kv_heads: int | None = None, qk_norm: bool = False
+        self,
+        width: int,
+        heads: int,
+        dropout: float = 0.0,
+        kv_heads: int | None = None,
+        qk_norm: bool = False,
+        causal: bool = True,
+        bias: bool = False,
     ):
         super().__init__()
-        self.heads, self.kv_heads, self.dropout = heads, kv_heads or heads, dropout
+        self.heads, self.kv_heads, self.dropout, self.causal = heads, kv_heads or heads, dropout, causal
         head_width = width // heads
         self.widths = [width, self.kv_heads * head_width, self.kv_heads * head_width]
         self.inward = nn.Linear(width, sum(self.widths), bias=False)
-        self.outward = nn.Linear(width, width, bias=False)
+        self.outward = nn.Linear(width, width, bias=bias)
         self.query_norm = HeadNorm(head_width, eps=1e-6) if qk_norm else nn.Identity()
         self.key_norm = HeadNorm(head_width, eps=1e-6) if qk_norm else nn.Identity()
 
@@ -72,7 +89,8 @@ class SelfAttention(nn.Module):
     ) -> Tensor:
         """Map [B, N, D] -> [B, N, D].
 
-        mask: bool [B or 1, 1, N, M], True = may look; None stands for plain causal attention over N = M positions.
+        mask: bool [B or 1, 1, N, M], True = may look; None stands for plain attention over N = M positions,
+        causal where the layer is.
         rotation: cosines and sines [B or 1, 1, N, D / H] of the N positions (see `rotary`).
         cache: M - N earlier positions; it is extended by these N.
         """
@@ -83,7 +101,7 @@ class SelfAttention(nn.Module):
         if rotation is not None:
             queries, keys = rotate(queries, *rotation), rotate(keys, *rotation)
         keys, values = cache.extend(KeyValue(keys, values)) if cache is not None else (keys, values)
-        causal = mask is None and keys.shape[2] == queries.shape[2] > 1
+        causal = self.causal and mask is None and keys.shape[2] == queries.shape[2] > 1
         drop = self.dropout if self.training else 0.0
         return self.outward(join_heads(attend(queries, keys, values, mask, drop, causal)))
 
@@ -91,23 +109,30 @@ class SelfAttention(nn.Module):
 class CrossAttention(nn.Module):
     """Attention to a condition whose keys and values are computed once (`project`) and used at every step.
 
-    kv_heads, qk_norm: as in `SelfAttention`.
+    kv_heads, qk_norm, bias: as in `SelfAttention`. context_width: of the condition, where it is another.
     """
 
     def __init__(
-        self, width: int, heads: int, dropout: float = 0.0, kv_heads: int | None = None, qk_norm: bool = False
+        self,
+        width: int,
+        heads: int,
+        dropout: float = 0.0,
+        kv_heads: int | None = None,
+        qk_norm: bool = False,
+        context_width: int | None = None,
+        bias: bool = False,
     ):
         super().__init__()
         self.heads, self.kv_heads, self.dropout = heads, kv_heads or heads, dropout
         head_width = width // heads
         self.query = nn.Linear(width, width, bias=False)
-        self.key_value = nn.Linear(width, 2 * self.kv_heads * head_width, bias=False)
-        self.outward = nn.Linear(width, width, bias=False)
+        self.key_value = nn.Linear(context_width or width, 2 * self.kv_heads * head_width, bias=False)
+        self.outward = nn.Linear(width, width, bias=bias)
         self.query_norm = HeadNorm(head_width, eps=1e-6) if qk_norm else nn.Identity()
         self.key_norm = HeadNorm(head_width, eps=1e-6) if qk_norm else nn.Identity()
 
     def project(self, context: Tensor) -> KeyValue:
-        """Compute keys and values of a context [B, S, D]."""
+        """Compute keys and values of a context [B, S, context width]."""
         keys, values = (split_heads(part, self.kv_heads) for part in self.key_value(context).chunk(2, dim=-1))
         return KeyValue(self.key_norm(keys), values)
 

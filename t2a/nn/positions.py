@@ -4,13 +4,14 @@ import torch
 from torch import Tensor
 
 
-def sinusoids(positions: Tensor, width: int, period: float = 10_000.0) -> Tensor:
+def sinusoids(positions: Tensor, width: int, period: float = 10_000.0, shift: int = 1) -> Tensor:
     """Encode positions [...] as [..., width]: cosines, then sines ("Attention Is All You Need", section 3.5).
 
-    The exponent is i / (width / 2 - 1), as in the released AudioGen and MusicGen.
+    The exponent is i / (width / 2 - shift): 1 as in the released AudioGen and MusicGen, 0 as in the paper and for the
+    times of diffusion models.
     """
     half = width // 2
-    exponents = torch.arange(half, device=positions.device, dtype=torch.float32) / max(half - 1, 1)
+    exponents = torch.arange(half, device=positions.device, dtype=torch.float32) / max(half - shift, 1)
     angles = positions.to(torch.float32)[..., None] * period**-exponents
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 

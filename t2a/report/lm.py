@@ -32,8 +32,9 @@ def steered(steering: Steering) -> Section:
     """How a judge ranks the captions of what was generated."""
     conditions = steering.evaluation.conditions
     intro = (
-        f"The judge {conditions['judge']} hears each of {conditions['clips']} clips and ranks all their captions; rank "
-        "is the share of the wrong ones that it finds less fitting than the right one, 0.5 by chance."
+        f"The judge {conditions['judge']} hears what was made of {conditions['clips']} {conditions['sample']}, and "
+        "ranks all captions; rank is the share of the wrong ones that it finds less fitting than the right one, 0.5 by "
+        "chance. Lengths tell something too, so what hears no text (guidance 0) is the baseline."
     )
     return Section("Steering", _figures(steering.evaluation), intro)
 
@@ -45,7 +46,7 @@ def sounds(steering: Steering) -> Section:
         Cards([_card(made, steering.rate) for made in row], title=caption)
         for caption, row in groupby(by_caption, key=lambda made: made.caption)
     ]
-    note = Note("Captions are drawn with a seed, and every clip that was judged is here; none was chosen by ear.")
+    note = Note("Captions are drawn with a seed, and the first take of each is here; none was chosen by ear.")
     return Section("Sounds", [note, *groups])
 
 

@@ -7,15 +7,17 @@ from t2a.models.codec import Codec
 
 
 @torch.no_grad()
-def encode(codec: Codec, audio: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+def encode(codec: Codec, audio: Tensor, length: Tensor, codebooks: int) -> tuple[Tensor, Tensor]:
     """Turn waves [B, C, T] of `length` [B] real samples into codes int64 [B, K, ceil(T / hop)] and their frames [B].
+
+    codebooks: K, no more than the codec has.
 
     Padding would change a wave's last frames: it is left out, and waves of one length are encoded together, so the
     codes are those that would have been precomputed. Frames past a wave's end are 0.
     """
-    codes = audio.new_zeros(len(audio), codec.codebooks, -(-audio.shape[2] // codec.hop), dtype=torch.int64)
+    codes = audio.new_zeros(len(audio), codebooks, -(-audio.shape[2] // codec.hop), dtype=torch.int64)
     for samples in length.unique().tolist():
         rows = length == samples
-        found = codec.encode(audio[rows, :, :samples])
+        found = codec.encode(audio[rows, :, :samples], codebooks)
         codes[rows, :, : found.shape[2]] = found
     return codes, -(-length // codec.hop)

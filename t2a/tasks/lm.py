@@ -31,7 +31,7 @@ class LMTaskConfig(Config):
     kind: Literal["lm"] = "lm"
     model: LMConfig = LMConfig()
     encoders: dict[str, EncoderConfig] = Field({"text": MiniLMConfig()})
-    codec: str  # a codec's folder or run: local, s3:// or models:/
+    codec: str  # a codec's folder or run: local, s3:// or models:/; with more codebooks than the model, its first ones
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -137,7 +137,9 @@ class LMTask:
         """Codes [B, K, L] and frames [B] of a batch of either kind."""
         if "codes" in batch:
             return batch["codes"], batch["length"]
-        return encode(self.codec.to(batch["audio"].device), batch["audio"], batch["length"])
+        return encode(
+            self.codec.to(batch["audio"].device), batch["audio"], batch["length"], self.config.model.codebooks
+        )
 
     def _conditions(self, batch: Mapping[str, Any], device: torch.device) -> dict[str, Condition]:
         """What the model is told of each row. Raises `ConfigError` where a batch has nothing for an encoder to read."""

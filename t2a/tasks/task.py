@@ -48,6 +48,7 @@ class Task(Protocol):
 def check_codec(codec: Mapping[str, Any], where: str, model: Any, *, decodes: bool = True) -> None:
     """Refuse a codec (its `config.json`, found at `where`) whose codes a model's config has no room for.
 
+    What one says that the codec `decodes` may be of the first codebooks alone, as a mono codec decodes these as well.
     One that normalises is refused too, unless nothing `decodes` what the model says: it would not say how loud.
     """
     if codec.get("model_type") != "codec":
@@ -62,7 +63,8 @@ def check_codec(codec: Mapping[str, Any], where: str, model: Any, *, decodes: bo
     wanted = codec["quantizer"] | {"codebooks": channels * codec["quantizer"]["codebooks"]}
     for name in ("codebooks", "bins"):
         own, found = getattr(model, name), wanted[name]
-        if own != found:
+        fewer = decodes and channels == 1 and name == "codebooks" and own < found
+        if own != found and not fewer:
             raise ConfigError(
                 f"task.model.{name} is {own}, but the codec {where} has {found} {name}{many}: "
                 f"set task.model.{name}={found} or take another codec."

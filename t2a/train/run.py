@@ -15,7 +15,7 @@ from t2a.tasks.entropy import EntropyTaskConfig
 from t2a.tasks.lm import LMTaskConfig
 from t2a.train.optim import OptimConfig
 from t2a.train.protocol import EngineConfig
-from t2a.train.streams import follow_codec
+from t2a.train.streams import follow_autoencoder, follow_codec
 from t2a.train.track import TrackConfig
 
 TaskConfig = Annotated[CodecTaskConfig | LMTaskConfig | EntropyTaskConfig | ClapTaskConfig, Field(discriminator="kind")]
@@ -81,8 +81,8 @@ class Run(Config):
 
     @model_validator(mode="before")
     @classmethod
-    def _sized_by_the_codec(cls, settings: Any) -> Any:
-        return follow_codec(settings) if isinstance(settings, dict) else settings
+    def _sized_by_what_makes_its_frames(cls, settings: Any) -> Any:
+        return follow_autoencoder(follow_codec(settings)) if isinstance(settings, dict) else settings
 
     @model_validator(mode="after")
     def _divides(self) -> "Run":

@@ -6,7 +6,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from t2a.audio.spectral import MelSpec, MelSpectrogram, stft
+from t2a.audio.spectral import MelSpec, MelSpectrogram, istft, stft
 
 
 def noise(*shape):
@@ -97,3 +97,30 @@ def test_nothing_of_it_enters_a_checkpoint():
 def test_impossible_recipes_are_refused(values):
     with pytest.raises(ValidationError):
         MelSpec(**values)
+
+
+@pytest.mark.parametrize(("n_fft", "win", "hop"), [(256, 256, 64), (256, 200, 80), (64, 64, 32)])
+@pytest.mark.parametrize("normalised", [True, False])
+@pytest.mark.parametrize("center", [True, False])
+def test_the_inverse_transform_gives_the_wave_back(n_fft, win, hop, normalised, center):
+    wave, window = noise(2, 3, 20 * hop), torch.hann_window(win)
+    spectrum = stft(wave, n_fft, hop, window, normalised=normalised, center=center)
+    back = istft(spectrum, hop, window, normalised=normalised, center=center)
+    assert back.shape[-1] == spectrum.shape[-1] * hop
+    torch.testing.assert_close(back[..., : 20 * hop], wave, atol=1e-5, rtol=1e-4)
+
+
+def test_the_inverse_transform_of_any_spectrum_is_that_of_torch():
+    random = torch.Generator().manual_seed(0)
+    spectrum = torch.randn(2, 129, 12, dtype=torch.complex64, generator=random)
+    window = torch.hann_window(256)
+    expected = torch.istft(spectrum, 256, 64, 256, window)
+    torch.testing.assert_close(istft(spectrum, 64, window)[:, : 11 * 64], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_frames_that_are_not_real_count_for_nothing():
+    random, window = torch.Generator().manual_seed(0), torch.hann_window(256)
+    spectrum = torch.randn(1, 129, 12, dtype=torch.complex64, generator=random)
+    part = istft(spectrum, 64, window, real=torch.arange(12)[None] < 7)
+    torch.testing.assert_close(part[:, : 7 * 64], istft(spectrum[..., :7], 64, window))
+    assert not part[:, 7 * 64 + 128 :].any()

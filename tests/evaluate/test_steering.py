@@ -5,18 +5,20 @@ import pytest
 
 from t2a.errors import ConfigError, DataError
 from t2a.evaluate import evaluate
-from t2a.evaluate.steering import ORIGINALS, evaluate_steering
+from t2a.evaluate.steering import ORIGINALS, evaluate_steering, generated
+from t2a.generate.loading import load
 from t2a.report.pages import check_page, write_page
 from tests.train.small import audio_corpus, codes_corpus
 
 
 def test_what_a_language_model_makes_is_ranked_beside_the_originals(clap, lm, tmp_path):
     corpus = codes_corpus(str(tmp_path / "codes"))
-    found = evaluate_steering(lm, corpus, clap, split="valid", clips=5, seconds=0.06, guidances=(0.0, 3.0))
+    found = evaluate_steering(lm, corpus, clap, split="valid", clips=5, takes=2, seconds=0.06, guidances=(0.0, 3.0))
     systems = [ORIGINALS, "guidance 0", "guidance 3"]
     assert [made.system for made in found.clips] == [name for name in systems for _ in range(5)]
     assert len({made.caption for made in found.clips}) == 5
-    assert {made.wave.shape for made in found.clips} <= {(1, 480)}
+    lengths = [made.wave.shape for made in found.clips]
+    assert lengths == 3 * lengths[:5]  # as the originals
     figures = found.evaluation.figures
     for name in systems:
         ranks = [made.rank for made in found.clips if made.system == name]
@@ -28,6 +30,16 @@ def test_what_a_language_model_makes_is_ranked_beside_the_originals(clap, lm, tm
     page = (tmp_path / "page.html").read_text()
     assert page.count("<audio") == 15
     assert found.clips[0].caption in page
+
+
+def test_clips_are_as_long_as_asked_and_do_not_depend_on_the_clips_beside_them(lm):
+    generator = load(lm)
+    longest = round(generator.max_seconds * generator.sample_rate)
+    lengths = [longest, 7, longest // 2, longest - 1]
+    waves = generated(generator, list("abcd"), lengths, 3.0, seed=5)
+    assert [wave.shape for wave in waves] == [(1, length) for length in lengths]
+    (alone,) = generated(generator, ["c"], lengths[2:3], 3.0, seed=7)
+    np.testing.assert_allclose(waves[2], alone, atol=1e-4)
 
 
 def test_requests_that_make_no_sense_are_refused_before_any_work(clap, lm, tmp_path):

@@ -39,6 +39,15 @@ def test_what_is_given_changes_what_follows_and_is_the_same_alone_and_in_a_batch
     assert not np.allclose(first[0][:, 13 * HOP :], second[0][:, 13 * HOP :])
 
 
+def test_a_codec_may_have_more_codebooks_than_the_model():
+    generator = build(codec={"quantizer": {"codebooks": 5, "bins": 32}})
+    wave = noise(12)
+    codes = generator.codec.encode(torch.from_numpy(wave[None]))[:, :3]
+    (clip,) = generator.generate(["rain"], SECONDS, seeds=[0], beginning=(wave, RATE))
+    decoded = generator.codec.decode(codes)[0].detach().numpy()[:, : 12 * HOP - 40]
+    np.testing.assert_allclose(clip[:, : decoded.shape[1]], decoded, atol=1e-5)
+
+
 @pytest.mark.parametrize("rate", [8000, 44100])
 @pytest.mark.parametrize("channels", [1, 2, 6])
 def test_any_rate_and_channels_are_brought_to_the_codec_s(rate, channels):

@@ -6,7 +6,7 @@ import torch
 from pydantic import ValidationError
 
 from t2a.models.lm import LM, ConditionConfig, LMConfig, Pattern
-from t2a.nn.condition import Condition
+from t2a.nn.condition import Condition, drawn
 from t2a.nn.transformer import Positions
 from t2a.tokens.patterns import NAMED, layout
 
@@ -180,8 +180,8 @@ def test_each_condition_is_dropped_by_row_with_its_share_and_only_in_training():
             torch.manual_seed(1)
             dropped = (model.train()(codes, given) - kept).abs().amax((1, 2, 3)) > 1e-4
         assert dropped.float().mean() == pytest.approx(share, abs=0.08)
-    drawn = model._draw(400, torch.device("cpu"))
-    assert 0.05 < (drawn["text"] & drawn["melody"]).float().mean() < 0.3  # independently: 0.18
+    rows = drawn(shares, 400, torch.device("cpu"))
+    assert 0.05 < (rows["text"] & rows["melody"]).float().mean() < 0.3  # independently: 0.18
 
 
 def test_every_weight_learns_with_and_without_text():

@@ -138,6 +138,16 @@ def test_every_row_gets_another_caption_where_there_is_one():
     assert derange(["a", "a"]) == [0, 1]
 
 
+def test_a_model_may_take_the_first_codebooks_of_a_codec_alone(codec):
+    task, wave = make(codec, codebooks=1), torch.randn(1, 1, 96)
+    first = task.codec.encode(wave)[:, :1]
+    rest = {"captions": ["a dog barks"], "ids": ["x"]}
+    nets = {"lm": task.networks()["lm"].eval()}  # drops no caption
+    coded, _ = one_loss(task, nets, {"codes": first, "length": torch.tensor([12]), **rest})
+    heard, _ = one_loss(task, nets, {"audio": wave, "length": torch.tensor([96]), **rest})
+    assert coded.item() == pytest.approx(heard.item(), rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

@@ -1,0 +1,42 @@
+import pytest
+import torch
+from pydantic import ValidationError
+
+from t2a.audio.spectral import MelSpec
+from t2a.models.vocoder import Vocos, VocosConfig
+
+SMALL = {"mel": MelSpec(n_fft=64, hop=16, n_mels=8), "width": 8, "hidden": 16, "layers": 1}
+
+
+def test_the_published_shape_has_its_13_and_a_half_million_parameters():
+    model = Vocos(VocosConfig(mel=MelSpec(rate=24000, n_mels=100)))
+    assert sum(p.numel() for p in model.parameters()) == 13_531_650
+
+
+def test_a_magnitude_that_explodes_is_held_back_and_has_a_gradient():
+    model = Vocos(VocosConfig(**SMALL))
+    with torch.no_grad():
+        model.head.bias[:] = 1000.0
+    wave = model(torch.zeros(1, 8, 10))
+    wave.square().sum().backward()
+    assert wave.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_the_window_survives_a_cast_and_building_on_meta():
+    with torch.device("meta"):
+        model = Vocos(VocosConfig(**SMALL))
+    assert torch.equal(model.bfloat16().inverse.window, torch.hann_window(64))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kernel": 6}, "take 7"),
+        ({"n_fft": 24}, "take 32 or more"),
+        ({"mel": MelSpec(n_fft=64, hop=48)}, "take 96 or more"),
+    ],
+)
+def test_impossible_shapes_are_refused(changes, message):
+    with pytest.raises(ValidationError, match=message):
+        VocosConfig(**SMALL | changes)
