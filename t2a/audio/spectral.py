@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, Self
 
 import torch
@@ -41,6 +42,11 @@ class MelSpec(Config):
         if not self.fmin < (self.fmax or self.rate / 2) <= self.rate / 2:
             raise ValueError(f"fmin {self.fmin} < fmax {self.fmax} <= rate/2 {self.rate / 2} must hold")
         return self
+
+    @property
+    def decibels(self) -> float:
+        """Decibels of one unit of the logarithm."""
+        return (20 if self.power == 1 else 10) / (math.log(10) if self.log == "ln" else 1)
 
     @property
     def edge(self) -> int:

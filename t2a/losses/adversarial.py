@@ -34,5 +34,27 @@ def feature_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tenso
     return torch.stack(ratios).mean()
 
 
+def weighed_critic_loss(real: Sequence[Tensor], fake: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """L_d of logits [B, ...] that weigh differently: mean over the clips of sum w (max(0, 1 - D) + max(0, 1 + D^))."""
+    pairs = zip(_float(real, fake), weights, strict=True)
+    parts = [(functional.relu(1 - r) + functional.relu(1 + f)) * w for (r, f), w in pairs]
+    return torch.stack([part.sum() / len(part) for part in parts]).sum()
+
+
+def weighed_generator_loss(fake: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """Mean over the clips of -sum w D^, which goes on asking for more where the hinge is content (VQGAN)."""
+    return -torch.stack([(f.float() * w).sum() / len(f) for f, w in zip(fake, weights, strict=True)]).sum()
+
+
+def gradient_penalty(logits: Sequence[Tensor], weights: Sequence[Tensor], real: Tensor) -> Tensor:
+    """R1: mean over the clips of the squared gradient of sum w D at what is recorded (Mescheder et al., 2018).
+
+    Its own gradient can be followed back.
+    """
+    total = torch.stack([(x.float() * w).sum() for x, w in zip(logits, weights, strict=True)]).sum()
+    (gradient,) = torch.autograd.grad(total, real, create_graph=True)
+    return gradient.float().square().flatten(1).sum(1).mean()
+
+
 def _float(real: Sequence[Tensor], fake: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
     return [(r.float(), f.float()) for r, f in zip(real, fake, strict=True)]
