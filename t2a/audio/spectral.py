@@ -57,6 +57,14 @@ class MelSpec(Config):
         """Return how many frames waves of so many samples int64 [B] have; very short ones are lengthened by `stft`."""
         return samples.clamp_min(self.edge + 1) // self.hop + self.center
 
+    def differing(self, other: Self) -> str:
+        """Say in what another recipe makes another spectrogram ("hop 256 and 160"); nothing where it makes the same."""
+        own, its = (
+            spec.model_dump() | {"win": spec.win or spec.n_fft, "fmax": spec.fmax or spec.rate / 2}
+            for spec in (self, other)
+        )
+        return ", ".join(f"{name} {own[name]} and {its[name]}" for name in own if own[name] != its[name])
+
 
 def stft(
     wave: Tensor, n_fft: int, hop: int, window: Tensor, *, normalised: bool = False, center: bool = True

@@ -1,6 +1,7 @@
-"""Hinge losses of the critic and of what tries to please it (Défossez et al., EnCodec, equations 4 to 6)."""
+"""Losses of the critic and of what tries to please it: hinge (EnCodec, equations 4 to 6) and squares."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +17,28 @@ def critic_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
 def generator_loss(fake: Sequence[Tensor]) -> Tensor:
     """l_g = mean_k max(0, 1 - D_k(x^))."""
     return torch.stack([functional.relu(1 - f.float()).mean() for f in fake]).mean()
+
+
+def critic_squares(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """L_d = mean_k (D_k(x) - 1)^2 + D_k(x^)^2 (Mao et al., LSGAN, 2017, as in HiFi-GAN)."""
+    losses = [(r - 1).square().mean() + f.square().mean() for r, f in _float(real, fake)]
+    return torch.stack(losses).mean()
+
+
+def generator_squares(fake: Sequence[Tensor]) -> Tensor:
+    """l_g = mean_k (D_k(x^) - 1)^2."""
+    return torch.stack([(f.float() - 1).square().mean() for f in fake]).mean()
+
+
+class Contest(NamedTuple):
+    """What the critic descends, given its logits of real and of decoded audio, and what its opponent does."""
+
+    critic: Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
+    generator: Callable[[Sequence[Tensor]], Tensor]
+
+
+HINGE = Contest(critic_loss, generator_loss)
+CONTESTS = {"hinge": HINGE, "lsgan": Contest(critic_squares, generator_squares)}
 
 
 def feature_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tensor]]) -> Tensor:

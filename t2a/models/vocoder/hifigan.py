@@ -44,8 +44,13 @@ class HifiGanConfig(Config):
 
     @property
     def sample_rate(self) -> int:
-        """Hz."""
+        """Hz of the waves."""
         return self.mel.rate
+
+    @property
+    def channels(self) -> int:
+        """Audio channels."""
+        return 1
 
     @model_validator(mode="after")
     def _fits(self) -> "HifiGanConfig":

@@ -36,8 +36,13 @@ class VocosConfig(Config):
 
     @property
     def sample_rate(self) -> int:
-        """Hz."""
+        """Hz of the waves."""
         return self.mel.rate
+
+    @property
+    def channels(self) -> int:
+        """Audio channels."""
+        return 1
 
     @property
     def transform(self) -> int:
