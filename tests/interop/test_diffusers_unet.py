@@ -160,7 +160,9 @@ def test_missing_and_unknown_tensors_are_named(tmp_path):
     safetensors.torch.save_file(tensors, tmp_path / diffusers_unet.WEIGHTS)
     with pytest.raises(CheckpointError, match=r"lacks conv_in\.bias"):
         load(tmp_path)
-    safetensors.torch.save_file(tensors | {"conv_in.bias": first, "more": first.clone()}, tmp_path / diffusers_unet.WEIGHTS)
+    safetensors.torch.save_file(
+        tensors | {"conv_in.bias": first, "more": first.clone()}, tmp_path / diffusers_unet.WEIGHTS
+    )
     with pytest.raises(CheckpointError, match=r"1 unexpected \(network.more\)"):
         load(tmp_path)
 
