@@ -11,11 +11,13 @@ from t2a.cli.output import ModelArgument, check_output_folder, console
 def evaluate(
     model: ModelArgument,
     corpus: Annotated[
-        str, typer.Argument(help="The corpus: clips for a codec, codes for a language or entropy model.")
+        str, typer.Argument(help="The corpus: clips for a codec or autoencoder, codes for a language or entropy model.")
     ],
     split: Annotated[str, typer.Option(help="Which split to measure on.")] = "test",
     rows: Annotated[int, typer.Option(help="How many clips at most.", min=2)] = 128,
-    listened: Annotated[int, typer.Option(help="How many of them ViSQOL hears, of a codec; it is slow.", min=0)] = 16,
+    listened: Annotated[
+        int, typer.Option(help="How many of them ViSQOL hears, of a codec or autoencoder; it is slow.", min=0)
+    ] = 16,
     generated: Annotated[int, typer.Option(help="Captions that a language model makes 4 clips each of.", min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file as well.")] = None,
     judge: Annotated[
@@ -23,6 +25,9 @@ def evaluate(
     ] = None,
     clips: Annotated[int, typer.Option(help="How many captions the judge ranks.", min=2)] = 64,
     takes: Annotated[int, typer.Option(help="Clips made of each of them, at each guidance.", min=1)] = 4,
+    vocoder: Annotated[
+        str | None, typer.Option(help="What an autoencoder is heard through; by default Griffin-Lim.")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page with figures and sounds.")] = None,
 ) -> None:
     """Measure MODEL on held-out clips, beside its baselines, with 95 % intervals."""
@@ -36,7 +41,9 @@ def evaluate(
         from t2a.report.pages import check_page, write_page
 
         check_page(model, judge, report is not None)
-    evaluation = measure(model, corpus, split=split, rows=rows, listened=listened, generated=generated, judge=judge)
+    evaluation = measure(
+        model, corpus, split=split, rows=rows, listened=listened, generated=generated, judge=judge, vocoder=vocoder
+    )
     steering = None
     if judge:
         from t2a.evaluate.steering import evaluate_steering

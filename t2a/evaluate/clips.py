@@ -1,6 +1,6 @@
 """The clips that a model is judged by: a seeded sample of a split."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,3 +76,11 @@ def draw(
         except DamagedError as error:
             raise DataError(f"{corpus}/{shard.name} cannot be read ({error}); write the corpus again.") from error
         yield from ((turns[place], stored[place - begin]) for place in places)
+
+
+def watched(clips: Iterable[Clip], rows: int) -> Iterable[Clip]:
+    """Show a progress bar on stderr, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(clips, "Measuring", total=rows, console=Console(stderr=True), transient=True)

@@ -27,10 +27,10 @@ TaskConfig = Annotated[
     | LMTaskConfig
     | EntropyTaskConfig
     | ClapTaskConfig
+    | SsastTaskConfig
     | AutoencoderTaskConfig
     | VocoderTaskConfig
-    | DenoiserTaskConfig
-    | SsastTaskConfig,
+    | DenoiserTaskConfig,
     Field(discriminator="kind"),
 ]
 DATA_OF_TASK = {
@@ -38,10 +38,10 @@ DATA_OF_TASK = {
     "lm": ("codes", "audio"),
     "entropy": ("codes",),
     "clap": ("audio",),
+    "ssast": ("audio",),
     "autoencoder": ("audio",),
     "vocoder": ("audio",),
     "denoiser": ("latents", "audio"),
-    "ssast": ("audio",),
 }
 
 
