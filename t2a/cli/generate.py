@@ -8,6 +8,8 @@ import typer
 from t2a.cli.output import ModelArgument, check_output_folder, console, progress_bar
 from t2a.errors import ConfigError
 
+LM, DIFFUSION = "Language models", "Diffusion models"  # the headings of their own settings
+
 
 def generate(
     model: ModelArgument,
@@ -16,9 +18,6 @@ def generate(
     guidance: Annotated[float, typer.Option(help="Classifier-free guidance; 1 is off.", min=0)] = 3.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same clip.", min=0)] = 0,
     count: Annotated[int, typer.Option(help="Clips to make, with seeds SEED, SEED + 1, ...", min=1)] = 1,
-    temperature: Annotated[float, typer.Option(min=0)] = 1.0,
-    top_k: Annotated[int, typer.Option(help="0 is off.", min=0)] = 250,
-    top_p: Annotated[float, typer.Option(help="0 is off.", min=0, max=1)] = 0.0,
     melody: Annotated[Path | None, typer.Option(help="An audio file whose tune to follow: a mix or a stem.")] = None,
     beginning: Annotated[
         Path | None, typer.Option("--continue", help="An audio file to go on from; --seconds count it too.")
@@ -29,6 +28,16 @@ def generate(
     best_of: Annotated[int, typer.Option(help="Tries for each clip; the one that --judge prefers is kept.", min=1)] = 1,
     judge: Annotated[str | None, typer.Option(help="A trained clap, or a CLAP of transformers or the hub.")] = None,
     out: Annotated[Path, typer.Option(help="The file; of several clips the number is appended.")] = Path("clip.wav"),
+    temperature: Annotated[float | None, typer.Option(help="1 by default.", rich_help_panel=LM)] = None,
+    top_k: Annotated[int | None, typer.Option(help="250 by default; 0 is off.", rich_help_panel=LM)] = None,
+    top_p: Annotated[float | None, typer.Option(help="0, off, by default.", rich_help_panel=LM)] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(help="Such as ddim, dpmpp_2m, euler.", rich_help_panel=DIFFUSION),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="25 by default.", rich_help_panel=DIFFUSION)] = None,
+    eta: Annotated[float | None, typer.Option(help="Noise of ddim, 0 by default.", rich_help_panel=DIFFUSION)] = None,
+    rescale: Annotated[float | None, typer.Option(help="Of the guidance, 0 to 1.", rich_help_panel=DIFFUSION)] = None,
 ) -> None:
     """Generate audio for PROMPT, which may be "" with --continue."""
     from t2a.audio.io import decode, write
@@ -40,6 +49,11 @@ def generate(
         raise ConfigError("the prompt is empty: say what you want to hear")
     if best_of > 1 and judge is None:
         raise ConfigError("--best-of needs --judge, a CLAP that says which clip fits the prompt best")
+    own = {
+        "temperature": temperature, "top_k": top_k, "top_p": top_p,
+        "sampler": sampler, "steps": steps, "eta": eta, "rescale": rescale,
+    }  # fmt: skip
+    settings = {name: value for name, value in own.items() if value is not None}
     check_output_folder(out)
     tune, start = (decode(path) if path else None for path in (melody, beginning))
     judged = judge_of(judge) if judge else None
@@ -54,12 +68,10 @@ def generate(
             guidance=guidance,
             seeds=[seed + i for i in range(count)],
             count=best_of,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
             melody=tune,
             beginning=start,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
+            **settings,
         )
     for index, (clip, kept, scores) in enumerate(ranked):
         path = out if count == 1 else out.with_stem(f"{out.stem}-{index}")

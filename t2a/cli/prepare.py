@@ -16,6 +16,16 @@ RateOption = Annotated[int, typer.Option("--sample-rate", help="Samples a second
 ClipOption = Annotated[float, typer.Option("--max-seconds", help="Longer sounds are cut into pieces.", min=0.1)]
 SkippedOption = Annotated[float, typer.Option("--max-skipped", help="Stop above this share of bad rows.", min=0, max=1)]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace a corpus that is there.")]
+ClipsArgument = Annotated[str, typer.Argument(help="A corpus of clips.")]
+StatesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        metavar="NAME=ENCODER",
+        help="Store what an encoder of the recipe (task.encoders.NAME) makes of the clips, so that training need "
+        "not run it: text=minilm, melody=chroma, 'text={kind: t5, name: google-t5/t5-base}'. May be repeated.",
+    ),
+]
 
 
 @app.command("debian-sounds")
@@ -61,18 +71,10 @@ def folder(
 
 @app.command()
 def codes(
-    corpus: Annotated[str, typer.Argument(help="A corpus of clips.")],
+    corpus: ClipsArgument,
     out: OutArgument,
     model: Annotated[str, typer.Option(help="The codec: a folder, s3://... or models:/name@alias.")],
-    states: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--with",
-            metavar="NAME=ENCODER",
-            help="Store what an encoder of the recipe (task.encoders.NAME) makes of the clips, so that training need "
-            "not run it: text=minilm, melody=chroma, 'text={kind: t5, name: google-t5/t5-base}'. May be repeated.",
-        ),
-    ] = None,
+    states: StatesOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """The codes of a codec for every clip of CORPUS: what a language model trains on."""
@@ -81,6 +83,22 @@ def codes(
 
     encoders = parse_options(states or [])
     summarise(out, precompute_codes(corpus, out, model, encoders=encoders, overwrite=overwrite))
+
+
+@app.command()
+def latents(
+    corpus: ClipsArgument,
+    out: OutArgument,
+    model: Annotated[str, typer.Option(help="The autoencoder: a folder, s3://... or models:/name@alias.")],
+    states: StatesOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """The latents of an autoencoder for every clip of CORPUS: what a denoiser trains on."""
+    from t2a.conditions.encoders import parse_options
+    from t2a.generate.latents import precompute_latents
+
+    encoders = parse_options(states or [])
+    summarise(out, precompute_latents(corpus, out, model, encoders=encoders, overwrite=overwrite))
 
 
 def write_corpus(

@@ -30,9 +30,9 @@ Block = Mapping[str, np.ndarray]
 class Batches:
     """Cut one rank's part of the stream into batches of `batch_size` usable rows.
 
-    A batch is {"audio": float32 [B, C, T] or "codes": int64 [B, K, L], "length": int64 [B], "captions", "said": all
-    that is said of each row's sound, "ids", "states": {name: StoredCondition}}; states that one of its rows lacks are
-    left out.
+    A batch is {"audio": float32 [B, C, T], "codes": int64 [B, K, L] or "latents": float32 [B, C, (F,) L], "length":
+    int64 [B], "captions", "said": all that is said of each row's sound, "ids", "states": {name: StoredCondition}};
+    states that one of its rows lacks are left out.
     `position` counts what was taken: rows fetched ahead are not consumed, and what is unusable is consumed with the
     next batch. `wait` is the time in seconds that the last take was blocked for want of data. Rows that the initial
     position holds already are left out, so that a stream planned from an older checkpoint is exact too.
@@ -193,7 +193,7 @@ def _example(config: DataConfig, columns: Columns, row: dict[str, Any], reason: 
 
 def _filler(config: DataConfig, columns: Columns) -> Held:
     nothing = {name: none(made) for name, made in columns.items()}
-    return Example(np.zeros(config.shape, config.dtype), config.shape[1]), [""], "", 0.0, nothing
+    return Example(np.zeros(config.shape, config.dtype), config.shape[-1]), [""], "", 0.0, nothing
 
 
 def _evaluation_batch(config: DataConfig, columns: Columns, rows: list[Held]) -> Batch:
@@ -232,7 +232,7 @@ def _condition(items: Sequence[bytes], fingerprint: str) -> StoredCondition:
 
 
 def _tensor(values: np.ndarray) -> Tensor:
-    """Audio int16 [B, C, T] -> float32 in [-1, 1); codes uint16 [B, K, L] -> int64."""
+    """Audio int16 [B, C, T] -> float32 in [-1, 1); codes uint16 [B, K, L] -> int64; latents float16 -> float32."""
     if values.dtype == np.int16:
         return torch.from_numpy(values).to(torch.float32).div_(FULL_SCALE)
-    return torch.from_numpy(values.astype(np.int64))
+    return torch.from_numpy(values.astype(np.int64 if values.dtype == np.uint16 else np.float32))

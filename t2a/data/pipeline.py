@@ -46,8 +46,8 @@ def stream(config: DataConfig, seed: int, batch_size: int, steps: int, position:
     """Plan and describe (nothing is read yet) a data set with the rows of `steps` batches from `position` on.
 
     `batch_size` is the rows of one step over all ranks. A row of the data set holds `visit, place, rows` (of its
-    visit), `epoch, plan, id, reason, caption, length` and the tensor `audio [C, T] int16` or `codes [K, L] uint16`,
-    and `states_NAME, made_by_NAME` for each condition whose states are stored in the corpus.
+    visit), `epoch, plan, id, reason, caption, length` and the tensor `audio [C, T] int16`, `codes [K, L] uint16` or
+    `latents [C, (F,) L] float16`, and `states_NAME, made_by_NAME` for each condition whose states are in the corpus.
     An unusable row travels as well, with a reason and zeros, so that consuming it is recorded like any other.
     Raises DataError when the corpus is of another kind, has no such split, or is not the one `position` belongs to.
     """

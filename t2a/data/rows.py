@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from t2a.config import Config
 from t2a.data.captions import CaptionConfig
 from t2a.data.mixing import Draws, MixConfig, lay
-from t2a.data.schema import Split
+from t2a.data.schema import Split, unpack_latents
 from t2a.data.skips import UnusableError
 from t2a.data.states import StatesColumn, column
 
@@ -26,7 +26,7 @@ class Example(NamedTuple):
 
     values: np.ndarray
     length: int
-    start: int = 0  # frames; of codes only
+    start: int = 0  # frames; of codes and latents only
 
 
 class RowsConfig(Config):
@@ -120,14 +120,42 @@ class CodesConfig(RowsConfig):
         if len(data) % (2 * stored):
             raise UnusableError("undecodable")
         frames = np.frombuffer(data, "<u2").reshape(stored, -1)[: self.codebooks]
-        start = _start(frames.shape[1], self.crop_frames, where)
-        crop = frames[:, start : start + self.crop_frames]
-        values = np.zeros(self.shape, np.uint16)
-        values[:, : crop.shape[1]] = crop
-        return Example(values, crop.shape[1], start)
+        return _crop(frames, self.crop_frames, where)
 
 
-DataConfig = Annotated[AudioConfig | CodesConfig, Field(discriminator="kind")]
+class LatentsConfig(RowsConfig):
+    """Precomputed latents: random crops of `crop_frames` frames of the shape `latent`, (C,) or (C, F)."""
+
+    kind: Literal["latents"] = "latents"
+    latent: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1, max_length=2)
+    crop_frames: int = Field(ge=1)
+
+    tensor: ClassVar[str] = "latents"
+    dtype: ClassVar[type] = np.float16
+    mix: ClassVar[None] = None  # latents do not add up: mix sound
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[C, (F,) L] of an example."""
+        return *self.latent, self.crop_frames
+
+    def example(self, row: Mapping[str, Any], where: float) -> Example:
+        """Cut an example `[C, (F,) L]` out of a row; `where` in [0, 1) places the crop. Raises UnusableError."""
+        cell = row["latents"]
+        if not (cell and cell["bytes"]):
+            raise UnusableError("empty")
+        if tuple(cell["shape"]) != self.latent:
+            raise UnusableError(f"latents of {tuple(cell['shape'])}, not {self.latent}")
+        try:
+            example = _crop(unpack_latents(cell), self.crop_frames, where)
+        except ValueError as error:
+            raise UnusableError("undecodable") from error
+        if not np.isfinite(example.values).all():
+            raise UnusableError("not finite")
+        return example
+
+
+DataConfig = Annotated[AudioConfig | CodesConfig | LatentsConfig, Field(discriminator="kind")]
 
 
 def _decode(data: bytes, channels: int, samples: int, rate: int, where: float) -> np.ndarray:
@@ -157,6 +185,15 @@ def _decode(data: bytes, channels: int, samples: int, rate: int, where: float) -
     if source != rate:
         wave = soxr.resample(wave, source, rate)[lead * rate // source :]
     return wave[:samples]
+
+
+def _crop(stored: np.ndarray, frames: int, where: float) -> Example:
+    """Cut `frames` frames out of an array [..., L]; what a shorter one lacks is zeros."""
+    start = _start(stored.shape[-1], frames, where)
+    crop = stored[..., start : start + frames]
+    values = np.zeros((*stored.shape[:-1], frames), stored.dtype)
+    values[..., : crop.shape[-1]] = crop
+    return Example(values, crop.shape[-1], start)
 
 
 def _start(total: int, count: int, where: float) -> int:

@@ -1,4 +1,4 @@
-"""The rows of a corpus: one clip each, as audio bytes or as a codec's codes."""
+"""The rows of a corpus: one clip each, as audio bytes, as a codec's codes or as an autoencoder's latents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-Kind = Literal["audio", "codes"]
+Kind = Literal["audio", "codes", "latents"]
+"""of a corpus, and the name of the column that holds the clips"""
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
@@ -42,7 +43,15 @@ CODES_SCHEMA = pa.schema(
         *_DESCRIPTION,
     ]
 )
-SCHEMAS: dict[Kind, pa.Schema] = {"audio": AUDIO_SCHEMA, "codes": CODES_SCHEMA}
+LATENTS_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("latents", pa.struct([("bytes", pa.binary()), ("shape", pa.list_(pa.int32()))])),
+        ("frame_rate", pa.float64()),
+        *_DESCRIPTION,
+    ]
+)
+SCHEMAS: dict[Kind, pa.Schema] = {"audio": AUDIO_SCHEMA, "codes": CODES_SCHEMA, "latents": LATENTS_SCHEMA}
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,23 @@ def unpack_codes(cell: Mapping[str, Any]) -> np.ndarray:
     if cell["codebooks"] < 1 or codes.size % cell["codebooks"]:
         raise ValueError(f"{codes.size} codes are no whole number of frames of {cell['codebooks']} codebooks")
     return codes.reshape(cell["codebooks"], -1).astype(np.int64)
+
+
+def pack_latents(latents: np.ndarray) -> dict[str, Any]:
+    """Turn latents [C, (F,) L] into the cell of a `latents` column: float16, the shape of a frame beside it.
+
+    Raises ValueError for numbers that float16 cannot hold.
+    """
+    with np.errstate(over="ignore"):
+        halves = np.ascontiguousarray(latents, dtype="<f2")
+    if halves.ndim not in (2, 3) or not np.isfinite(halves).all():
+        raise ValueError(f"latents are [C, (F,) L] numbers within the range of float16, not {halves.shape}")
+    return {"bytes": halves.tobytes(), "shape": list(halves.shape[:-1])}
+
+
+def unpack_latents(cell: Mapping[str, Any]) -> np.ndarray:
+    """Read a cell of a `latents` column as [C, (F,) L] float16. Raises ValueError when its bytes are no such array."""
+    return np.frombuffer(cell["bytes"], dtype="<f2").reshape(*cell["shape"], -1)
 
 
 def full_schema(kind: Kind, row: Mapping[str, Any]) -> pa.Schema:

@@ -146,7 +146,7 @@ class _SplitWriter:
         self, split: Split, kind: Kind, schema: pa.Schema, uri: str, folder: Path, bounds: ShardBounds
     ) -> None:
         self.split, self.schema, self.uri, self.folder, self.bounds = split, schema, uri, folder, bounds
-        self.payload = "audio" if kind == "audio" else "codes"
+        self.payload = kind
         self.states = [name for name in schema.names if name.startswith(column(""))]
         self.group: list[Mapping[str, Any]] = []
         self.group_bytes = 0

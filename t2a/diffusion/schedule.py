@@ -14,7 +14,7 @@ from torch import Tensor
 from t2a.config import Config
 
 Spacing = Literal["leading", "trailing", "linspace"]
-CLEAREST = 2.0**-12  # the least alpha whose logarithm is taken: at terminal SNR zero it would be infinite
+FAINTEST = 2.0**-20  # the least alpha whose logarithm is taken: in pure noise it would be infinite
 
 
 class Level(NamedTuple):
@@ -30,7 +30,7 @@ class Level(NamedTuple):
     @property
     def log_snr(self) -> float:
         """Half the log of the signal-to-noise ratio, lambda in Lu et al. (2022); infinite where there is no noise."""
-        return math.log(max(self.alpha, CLEAREST)) - math.log(self.sigma) if self.sigma else math.inf
+        return math.log(max(self.alpha, FAINTEST)) - math.log(self.sigma) if self.sigma else math.inf
 
 
 CLEAN = Level(0.0, 1.0, 0.0)
@@ -117,10 +117,15 @@ class Discrete:
         self.sigmas = (1 - alphas_cumprod).sqrt()
         self.most_steps = len(alphas_cumprod)
         self.horizon = float(self.most_steps)
+        self.tables = {torch.device("cpu"): (self.alphas.float(), self.sigmas.float())}
 
     def at(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        where = t.long().cpu()
-        return self.alphas[where].to(t.device, torch.float32), self.sigmas[where].to(t.device, torch.float32)
+        if t.device not in self.tables:  # once a device: no step of training waits for it
+            alphas, sigmas = self.tables[torch.device("cpu")]
+            self.tables[t.device] = alphas.to(t.device), sigmas.to(t.device)
+        alphas, sigmas = self.tables[t.device]
+        where = t.long()
+        return alphas[where], sigmas[where]
 
     def draw(self, rows: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
         return torch.randint(len(self.alphas), (rows,), generator=generator, device=device).float()

@@ -11,19 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from t2a.audio.io import check
-from t2a.conditions.encoder import Reads, Sounds
 from t2a.conditions.encoders import Encoders, EncodersFile
 from t2a.errors import CheckpointError, ConfigError
 from t2a.generate.continuation import prompt_codes
 from t2a.generate.precision import quicken
-from t2a.generate.request import check_codec, check_rows, clip_samples
+from t2a.generate.request import check_codec, check_memory, check_rows, clip_samples
 from t2a.generate.session import Session
+from t2a.generate.settings import LMSettings
 from t2a.generate.sliding import OVERLAP, slide, spans, steps
 from t2a.generate.sounding import Output, decode, decoder, finished, gathered, sounds
+from t2a.generate.telling import check_melody, told
 from t2a.models.codec import Codec
 from t2a.models.lm import LM
-from t2a.nn.condition import Condition
 from t2a.nn.packed import Precision
 from t2a.tokens.sampling import Sampling
 
@@ -38,6 +37,8 @@ class LMGenerator:
 
     Raises `CheckpointError` for a codec that is not the model's.
     """
+
+    settings = LMSettings
 
     def __init__(self, model: LM, codec: Codec, encoders: Encoders, device: torch.device | str = "cpu"):
         check_codec(model, codec)
@@ -78,22 +79,20 @@ class LMGenerator:
         *,
         seeds: Sequence[int],
         guidance: float = 3.0,
-        temperature: float = 1.0,
-        top_k: int = 250,
-        top_p: float = 0.0,
         melody: "Sound | None" = None,
         beginning: "Sound | None" = None,
-        overlap: float = OVERLAP,
         progress: "Progress | None" = None,
+        **settings: Any,
     ) -> list[NDArray[np.float32]]:
         """Make one clip [C, round(seconds * rate)] for each prompt."""
-        sampling = Sampling(guidance, temperature, top_k, top_p)
+        drawing = LMSettings.read(settings)
+        sampling = Sampling(guidance, drawing.temperature, drawing.top_k, drawing.top_p)
         check_rows(prompts, seeds)
-        samples = self._samples(seconds, len(prompts), melody, overlap)
+        samples = self._samples(seconds, len(prompts), melody)
         frames = math.ceil(samples / self.codec.hop)
         given = self._given(beginning, frames)
         codes = self.codes(
-            prompts, frames, seeds, sampling, melody=melody, given=given, overlap=overlap, progress=progress
+            prompts, frames, seeds, sampling, melody=melody, given=given, overlap=drawing.overlap, progress=progress
         )
         waves = decode(self.codec, codes, samples, self.model.config.channels)
         return [finished(wave, prompt) for wave, prompt in zip(waves, prompts, strict=True)]
@@ -105,17 +104,15 @@ class LMGenerator:
         *,
         seed: int,
         guidance: float = 3.0,
-        temperature: float = 1.0,
-        top_k: int = 250,
-        top_p: float = 0.0,
         melody: "Sound | None" = None,
         beginning: "Sound | None" = None,
-        overlap: float = OVERLAP,
+        **settings: Any,
     ) -> Iterator[NDArray[np.float32]]:
         """Make the clip of `generate` in pieces [C, n], each as soon as its codes are there."""
-        sampling = Sampling(guidance, temperature, top_k, top_p)
+        drawing = LMSettings.read(settings)
+        sampling = Sampling(guidance, drawing.temperature, drawing.top_k, drawing.top_p)
         check_rows([prompt], [seed])
-        samples = self._samples(seconds, 1, melody, overlap)
+        samples = self._samples(seconds, 1, melody)
         decoding = decoder(self.codec)  # refuses before any work, which the generator below could not
         frames = math.ceil(samples / self.codec.hop)
         given = self._given(beginning, frames)
@@ -124,7 +121,7 @@ class LMGenerator:
         @torch.inference_mode()
         def pieces() -> Iterator[NDArray[np.float32]]:
             output = Output(prompt, self.sample_rate)
-            made, _ = self._made([prompt], frames, [seed], sampling, melody, given, overlap)
+            made, _ = self._made([prompt], frames, [seed], sampling, melody, given, drawing.overlap)
             for wave in sounds(decoding, gathered(made, at_once), samples, self.model.config.channels):
                 yield output.next(wave[0])
             output.finish()
@@ -171,31 +168,21 @@ class LMGenerator:
             given = torch.zeros(1, self.model.config.codebooks, 0, dtype=torch.int64, device=self.device)
         given = given.expand(len(prompts), -1, -1)
         planned = spans(given.shape[2], frames, self.model.config.max_frames, overlap)
-        session = Session(self.model, self._conditions(prompts, melody, sampling), seeds, sampling)
+        conditions = told(self.encoders, prompts, melody, sampling.guidance, self.device)
+        session = Session(self.model, conditions, seeds, sampling)
         return chain([given], slide(session, given, planned)), steps(self.model, planned)
 
-    def _conditions(
-        self, prompts: Sequence[str], melody: "Sound | None", sampling: Sampling
-    ) -> dict[str, Condition] | None:
-        """What the model is told of each prompt, if there is anything to tell."""
-        if sampling.guidance == 0 or (melody is None and not any(prompt.strip() for prompt in prompts)):
-            return None
-        parts: dict[Reads, Any] = {"captions": prompts}
-        if melody is not None:
-            parts["sounds"] = _repeated(melody, len(prompts))
-        told = self.encoders(parts)
-        return {name: Condition(tokens.to(self.device), mask.to(self.device)) for name, (tokens, mask) in told.items()}
-
-    def _samples(self, seconds: float, rows: int, melody: "Sound | None", overlap: float) -> int:
+    def _samples(self, seconds: float, rows: int, melody: "Sound | None") -> int:
         """Return the samples of a clip, or refuse what cannot be made, before any work."""
-        if not 0 <= overlap < 1:
-            raise ConfigError(f"overlap is {overlap}; it must be 0 or more, and less than 1.")
-        if melody is not None and "sounds" not in self.encoders.reads:
-            raise ConfigError("This model was trained without melodies: leave the melody out or take another model.")
+        check_melody(self.encoders, melody)
         if melody is not None and seconds > self.max_seconds:
             longest = f"the {self.max_seconds:g} s of this model"
             raise ConfigError(f"{seconds:g} s with a melody is longer than {longest}: ask for less.")
-        return clip_samples(seconds, rows, self.codec, self.model.config.channels)
+        samples, codec = clip_samples(seconds, self.sample_rate), self.codec
+        codes = 8 * codec.codebooks / codec.hop
+        needed = 2 * rows * self.model.config.channels * samples * (codes + 4 * codec.channels)  # in pieces, and joined
+        check_memory(needed, rows, seconds)
+        return samples
 
     @torch.inference_mode()
     def _given(self, beginning: "Sound | None", frames: int) -> Tensor | None:
@@ -204,11 +191,3 @@ class LMGenerator:
             return None
         books = config.codebooks // config.channels
         return prompt_codes(self.codec, *beginning, config.max_frames, frames, config.channels, books)
-
-
-def _repeated(sound: "Sound", rows: int) -> Sounds:
-    """Give every row the same sound."""
-    wave, rate = sound
-    check(wave, "The melody")
-    waves = torch.from_numpy(wave).expand(rows, -1, -1)
-    return Sounds(waves, torch.full((rows,), wave.shape[1]), rate)

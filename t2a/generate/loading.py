@@ -1,31 +1,45 @@
 """Find the generator for a trained model."""
 
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from t2a.errors import ConfigError
+from t2a.generate.settings import Settings
 from t2a.models.pretrained import locate, read_config
 from t2a.nn.packed import Precision
 
 Progress = Callable[[int, int], None]  # (steps done, steps in all)
 Sound = tuple[NDArray[np.float32], int]  # a wave [C, T] and its rate in Hz
 
+GENERATORS = {
+    "lm": ("t2a.generate.lm", "LMGenerator"),
+    "denoiser": ("t2a.generate.diffusion", "DiffusionGenerator"),
+}  # by model_type: where its class is, imported when it is wanted
+
 
 class Generator(Protocol):
     """A trained text-to-audio model with all it needs to be heard."""
 
     @property
+    def settings(self) -> type[Settings]:
+        """What it can be told beyond the arguments of `generate`, by name."""
+        ...
+
+    @property
     def sample_rate(self) -> int:
         """Hz."""
+        ...
 
     @property
     def max_seconds(self) -> float:
         """The longest clip it makes in one window."""
+        ...
 
     def generate(
         self,
@@ -34,22 +48,19 @@ class Generator(Protocol):
         *,
         seeds: Sequence[int],
         guidance: float = 3.0,
-        temperature: float = 1.0,
-        top_k: int = 250,
-        top_p: float = 0.0,
         melody: Sound | None = None,
         beginning: Sound | None = None,
-        overlap: float = 0.4,
         progress: Progress | None = None,
+        **settings: Any,
     ) -> list[NDArray[np.float32]]:
         """Make one clip [C, round(seconds * rate)] in [-1, 1] for each prompt; an empty prompt leaves it the choice.
 
         The same model, prompt, seed and settings give the same clip, whatever else is in the batch. A melody, a mix or
         any stem of it, is followed by all clips of a model that was trained with melodies. All clips begin with
-        `beginning`, as the model's codec hears it; `seconds` count it too. A clip beyond `max_seconds` is made in
-        windows, which have the share `overlap` in common with the one before them.
-        Raises `ConfigError` for arguments that cannot be met.
+        `beginning`, as the model hears it; `seconds` count it too.
+        Raises `ConfigError` for what cannot be met, and for settings that are none of this kind of model.
         """
+        ...
 
     def stream(
         self,
@@ -58,18 +69,21 @@ class Generator(Protocol):
         *,
         seed: int,
         guidance: float = 3.0,
-        temperature: float = 1.0,
-        top_k: int = 250,
-        top_p: float = 0.0,
         melody: Sound | None = None,
         beginning: Sound | None = None,
-        overlap: float = 0.4,
+        **settings: Any,
     ) -> Iterator[NDArray[np.float32]]:
         """Make the clip of `generate` in pieces [C, n], of which the first is there after a few frames.
 
         A clip that goes beyond full scale is turned down from there on, whereas `generate` turns all of it down.
-        Refuses what `generate` refuses, when called, and codecs that have to see the whole of a clip.
+        Refuses, when called, what `generate` refuses, and models that have to see the whole of a clip.
         """
+        ...
+
+    @classmethod
+    def from_folder(cls, folder: Path, device: torch.device | str = "cpu", precision: Precision = "float32") -> Self:
+        """Load what a task exported."""
+        ...
 
 
 def load(where: str | Path, device: torch.device | str = "cpu", precision: Precision = "float32") -> Generator:
@@ -78,9 +92,14 @@ def load(where: str | Path, device: torch.device | str = "cpu", precision: Preci
     Less `precision` of the weights makes it quicker. Raises `ConfigError` for what cannot generate.
     """
     folder = locate(where)
-    model_type = read_config(folder).get("model_type")
-    if model_type == "lm":
-        from t2a.generate.lm import LMGenerator
+    return generator_of(folder, str(where)).from_folder(folder, device, precision)
 
-        return LMGenerator.from_folder(folder, device, precision)
-    raise ConfigError(f"{where} holds a {model_type}, which cannot generate from text: give a trained lm.")
+
+def generator_of(folder: Path, where: str) -> type[Generator]:
+    """Return the class of generator for a local model folder, `where` to the user. Raises `ConfigError`."""
+    model_type = read_config(folder).get("model_type")
+    if model_type not in GENERATORS:
+        known = " or ".join(GENERATORS)
+        raise ConfigError(f"{where} holds a {model_type}, which cannot generate from text: give a trained {known}.")
+    module, name = GENERATORS[model_type]
+    return getattr(import_module(module), name)

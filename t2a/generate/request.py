@@ -1,12 +1,15 @@
-"""What can be asked of a language model and its codec: everything else is refused before any work."""
+"""What can be asked of a generator, and which parts fit each other: everything else is refused before any work."""
 
 import math
 from collections.abc import Sequence
 
 import psutil
 
+from t2a.audio.spectral import MelSpec
 from t2a.errors import CheckpointError, ConfigError
+from t2a.models.autoencoder import Autoencoder
 from t2a.models.codec import Codec
+from t2a.models.denoiser import Denoiser
 from t2a.models.lm import LM
 
 
@@ -20,19 +23,27 @@ def check_rows(prompts: Sequence[str], seeds: Sequence[int]) -> None:
         raise ConfigError(f"The seeds {list(seeds)} must lie between 0 and 2^63 - 1.")
 
 
-def clip_samples(seconds: float, rows: int, codec: Codec, channels: int = 1) -> int:
-    """Return the samples of clips of a duration, if there can be such clips and they fit into memory."""
+def clip_samples(seconds: float, rate: int) -> int:
+    """Return the samples of a clip of a duration, if there can be such a clip."""
     if not (math.isfinite(seconds) and seconds > 0):
         raise ConfigError(f"A clip of {seconds} s cannot be made: ask for more than 0 s.")
-    samples = round(seconds * codec.sample_rate)
+    samples = round(seconds * rate)
     if samples == 0:
-        raise ConfigError(f"{seconds:g} s is less than one sample at {codec.sample_rate} Hz: ask for more.")
-    codes = 8 * codec.codebooks / codec.hop
-    needed = 2 * rows * channels * samples * (codes + 4 * codec.channels)  # in pieces, and joined
+        raise ConfigError(f"{seconds:g} s is less than one sample at {rate} Hz: ask for more.")
+    return samples
+
+
+def check_memory(needed: float, rows: int, seconds: float) -> None:
+    """Refuse clips that need more bytes than are free."""
     if needed > (free := psutil.virtual_memory().available):
         told = f"{rows} clips of {seconds:g} s need {needed / 2**30:.1f} GiB of memory"
         raise ConfigError(f"{told}, {free / 2**30:.1f} GiB are free: ask for less.")
-    return samples
+
+
+def check_guidance(guidance: float) -> None:
+    """Refuse a guidance that means nothing."""
+    if not 0 <= guidance <= 100:  # also when it is not a number
+        raise ConfigError(f"guidance is {guidance}; it must be between 0 and 100.")
 
 
 def check_codec(model: LM, codec: Codec) -> None:
@@ -50,3 +61,17 @@ def check_codec(model: LM, codec: Codec) -> None:
         raise CheckpointError(f"The language model has {channels} channels of a mono codec, its codec is none.")
     if codec.config.normalise:
         raise CheckpointError("The codec beside the language model normalises the loudness, which codes do not hold.")
+
+
+def check_latents(model: Denoiser, autoencoder: Autoencoder, vocoder: MelSpec) -> None:
+    """Refuse an autoencoder whose latents are not those of the model, and a vocoder of other spectrograms."""
+    own, found = model.config.latent, autoencoder.latent_shape
+    if own != found:
+        told = f"The denoiser takes latents with frames of {own}, the autoencoder beside it gives {found}"
+        raise CheckpointError(f"{told}: put the autoencoder there that it was trained with.")
+    given = autoencoder.config.mel
+    if given != vocoder:
+        differ = [name for name in MelSpec.model_fields if getattr(given, name) != getattr(vocoder, name)]
+        ours, theirs = (", ".join(f"{name} {getattr(spec, name)}" for name in differ) for spec in (given, vocoder))
+        told = f"The autoencoder makes spectrograms of {ours}, the vocoder takes them of {theirs}"
+        raise CheckpointError(f"{told}: put a vocoder of the same spectrograms beside the model.")

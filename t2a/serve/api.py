@@ -11,11 +11,12 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from t2a import __version__
 from t2a.errors import ConfigError
+from t2a.generate.settings import Settings
 
 TYPES = {"wav": "audio/wav", "flac": "audio/flac", "ogg": "audio/ogg"}
 DEFAULT_SECONDS = 5.0
@@ -29,10 +30,11 @@ class Facts(BaseModel):
     name: str
     sample_rate: int
     max_seconds: float
+    settings: type[Settings]
 
 
-class Generation(BaseModel):
-    """The body of POST /v1/audio/generations; `input` is another name for `prompt`."""
+class Body(BaseModel):
+    """What POST /v1/audio/generations takes of every model; `input` is another name for `prompt`."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -41,9 +43,6 @@ class Generation(BaseModel):
     seconds: float | None = Field(None, gt=0, description="Duration; by default 5, or less if the model's limit is.")
     guidance: float = Field(3.0, ge=0, le=100, description="Classifier-free guidance; 1 is off.")
     seed: int | None = Field(None, ge=0, lt=2**63, description="The same seed gives the same clip; by default random.")
-    temperature: float = Field(1.0, ge=0, le=100)
-    top_k: int = Field(250, ge=0, description="0 is off.")
-    top_p: float = Field(0.0, ge=0, le=1, description="0 is off.")
     response_format: Literal["wav", "flac", "ogg"] = "wav"
     stream: bool = Field(False, description="Send a wav piece by piece while it is made.")
 
@@ -61,6 +60,17 @@ class Generation(BaseModel):
         if len(prompt) > LONGEST_PROMPT:
             raise ValueError(f"the prompt has {len(prompt)} characters: {LONGEST_PROMPT} are the most")
         return prompt
+
+
+class Generation(Body):
+    """A request as the model gets it: its own settings apart."""
+
+    settings: dict[str, Any] = Field({}, description="Of this kind of model; those that were sent.")
+
+
+def body_of(settings: type[Settings]) -> type[Body]:
+    """Make the body of requests to one kind of model: its settings stand beside what all take."""
+    return create_model("Generation", __base__=(settings, Body), __doc__=Body.__doc__)
 
 
 class OverloadError(Exception):
@@ -90,7 +100,8 @@ def digest_of(token: str | None) -> str | None:
 def create(backend: Backend, facts: Facts, token_digest: str | None = None) -> FastAPI:
     """Make the application; with a `token_digest`, everything under /v1 asks for the token."""
     app = FastAPI(title="t2a", version=__version__, description=f"Text to audio with {facts.name}.")
-    app.add_exception_handler(RequestValidationError, _unprocessable)
+    body = body_of(facts.settings)
+    app.add_exception_handler(RequestValidationError, _unprocessable(list(body.model_fields)))
     app.add_exception_handler(StarletteHTTPException, _refused)
     guarded = [Depends(_guard(token_digest))]
 
@@ -100,7 +111,8 @@ def create(backend: Backend, facts: Facts, token_digest: str | None = None) -> F
 
     @app.get("/v1/models", dependencies=guarded)
     async def models() -> dict[str, Any]:
-        about = {"sample_rate": facts.sample_rate, "max_seconds": facts.max_seconds}
+        settings = facts.settings.model_json_schema()["properties"]
+        about = {"sample_rate": facts.sample_rate, "max_seconds": facts.max_seconds, "settings": settings}
         return {"object": "list", "data": [{"id": facts.name, "object": "model", **about}]}
 
     @app.post(
@@ -109,8 +121,8 @@ def create(backend: Backend, facts: Facts, token_digest: str | None = None) -> F
         response_class=Response,
         responses={200: {"content": {kind: {} for kind in TYPES.values()}, "description": "The clip."}},
     )
-    async def generations(request: Generation) -> Response:
-        request = complete(request, facts)
+    async def generations(sent: body) -> Response:  # pyrefly: ignore[not-a-type]
+        request = complete(sent, facts)
         pieces = backend.stream(request) if request.stream else None
         try:
             data = await (backend.generate(request) if pieces is None else anext(pieces))
@@ -128,8 +140,8 @@ def create(backend: Backend, facts: Facts, token_digest: str | None = None) -> F
     return app
 
 
-def complete(request: Generation, facts: Facts) -> Generation:
-    """Fill in seed and seconds; 422 for what this model cannot do."""
+def complete(request: Body, facts: Facts) -> Generation:
+    """Fill in seed and seconds, set the model's settings apart; 422 for what this model cannot do."""
     if request.model not in (None, facts.name):
         raise HTTPException(422, f"model: {request.model} is not served here, {facts.name} is")
     longest = facts.max_seconds
@@ -139,10 +151,12 @@ def complete(request: Generation, facts: Facts) -> Generation:
     if round(seconds * facts.sample_rate) == 0:
         raise HTTPException(422, f"seconds: {seconds:g} s is less than one sample at {facts.sample_rate} Hz")
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
-    return request.model_copy(update={"seconds": seconds, "seed": seed})
+    common = request.model_dump(include=set(Body.model_fields)) | {"seconds": seconds, "seed": seed}
+    settings = request.model_dump(include=set(facts.settings.model_fields), exclude_unset=True)
+    return Generation(**common, settings=settings)
 
 
-def sentences(errors: Sequence[Any]) -> str:
+def sentences(errors: Sequence[Any], known: Sequence[str]) -> str:
     """Tell all of pydantic's errors in one line, each with the field it is about."""
     told = []
     for error in errors:
@@ -151,7 +165,7 @@ def sentences(errors: Sequence[Any]) -> str:
         field = ".".join(str(part) for part in error["loc"] if part != "body")
         text = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
         if error["type"] == "extra_forbidden":
-            text = f"unknown field; known are {', '.join(Generation.model_fields)}"
+            text = f"unknown field; known are {', '.join(known)}"
         value = error.get("input")
         shown = f", not {value!r}" if isinstance(value, (int, float)) and math.isfinite(value) else ""
         told.append(f"{field}: {text}{shown}" if field else f"the body: {text}")
@@ -177,9 +191,12 @@ def _guard(token_digest: str | None) -> Any:
     return check
 
 
-async def _unprocessable(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    return _answer(422, sentences(error.errors()))
+def _unprocessable(known: Sequence[str]) -> Any:
+    async def answer(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return _answer(422, sentences(error.errors(), known))
+
+    return answer
 
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:

@@ -62,15 +62,16 @@ class Model:
 
     def facts(self) -> Facts:
         longest = self.max_seconds or float(self.generator.max_seconds)
-        return Facts(name=self.name, sample_rate=self.generator.sample_rate, max_seconds=longest)
+        made = self.generator
+        return Facts(name=self.name, sample_rate=made.sample_rate, max_seconds=longest, settings=made.settings)
 
     def generate(self, request: Generation) -> bytes:
-        (wave,) = self.generator.generate([request.prompt], request.seconds, seeds=[request.seed], **drawing(request))
+        (wave,) = self.generator.generate([request.prompt], request.seconds, seeds=[request.seed], **asked(request))
         return encode(wave, self.generator.sample_rate, request.response_format)
 
     def stream(self, request: Generation) -> Iterator[bytes]:
         rate = self.generator.sample_rate
-        waves = self.generator.stream(request.prompt, request.seconds, seed=request.seed, **drawing(request))
+        waves = self.generator.stream(request.prompt, request.seconds, seed=request.seed, **asked(request))
         for index, wave in enumerate(waves):
             samples = round(request.seconds * rate)
             yield (b"" if index else wav_header(samples, wave.shape[0], rate)) + pcm16(wave)
@@ -105,9 +106,9 @@ def told() -> Iterator[None]:
         raise
 
 
-def drawing(request: Generation) -> dict[str, Any]:
-    """How a request wants its codes drawn, by the names of a generator."""
-    return request.model_dump(include={"guidance", "temperature", "top_k", "top_p"})
+def asked(request: Generation) -> dict[str, Any]:
+    """What a request asks for besides the clip itself, by the names of a generator."""
+    return {"guidance": request.guidance, **request.settings}
 
 
 @serve.deployment(max_ongoing_requests=1000, ray_actor_options={"num_cpus": 0})

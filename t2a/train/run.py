@@ -12,13 +12,14 @@ from t2a.nn.lora import LoraConfig
 from t2a.tasks.autoencoder import AutoencoderTaskConfig
 from t2a.tasks.clap import ClapTaskConfig
 from t2a.tasks.codec import CodecTaskConfig
+from t2a.tasks.denoiser import DenoiserTaskConfig
 from t2a.tasks.entropy import EntropyTaskConfig
 from t2a.tasks.lm import LMTaskConfig
 from t2a.tasks.ssast import SsastTaskConfig
 from t2a.tasks.vocoder import VocoderTaskConfig
 from t2a.train.optim import OptimConfig
 from t2a.train.protocol import EngineConfig
-from t2a.train.streams import follow_codec
+from t2a.train.streams import follow_autoencoder, follow_codec
 from t2a.train.track import TrackConfig
 
 TaskConfig = Annotated[
@@ -28,7 +29,8 @@ TaskConfig = Annotated[
     | ClapTaskConfig
     | SsastTaskConfig
     | AutoencoderTaskConfig
-    | VocoderTaskConfig,
+    | VocoderTaskConfig
+    | DenoiserTaskConfig,
     Field(discriminator="kind"),
 ]
 DATA_OF_TASK = {
@@ -39,6 +41,7 @@ DATA_OF_TASK = {
     "ssast": ("audio",),
     "autoencoder": ("audio",),
     "vocoder": ("audio",),
+    "denoiser": ("latents", "audio"),
 }
 
 
@@ -102,8 +105,8 @@ class Run(Config):
 
     @model_validator(mode="before")
     @classmethod
-    def _sized_by_the_codec(cls, settings: Any) -> Any:
-        return follow_codec(settings) if isinstance(settings, dict) else settings
+    def _sized_by_what_makes_its_frames(cls, settings: Any) -> Any:
+        return follow_autoencoder(follow_codec(settings)) if isinstance(settings, dict) else settings
 
     @model_validator(mode="after")
     def _divides(self) -> "Run":
@@ -148,7 +151,7 @@ class Run(Config):
                 f"task {self.task.kind} is trained on {' or '.join(fit)}, but data.kind is {self.data.kind}"
             )
         model: Any = getattr(self.task, "model", None)
-        for name in ("sample_rate", "channels", "codebooks"):
+        for name in ("sample_rate", "channels", "codebooks", "latent"):
             given, asked = getattr(self.data, name, None), getattr(model, name, None)
             if given is not None and asked is not None and given != asked:
                 raise ValueError(f"data.{name} is {given}, but task.model.{name} is {asked}; make them equal")

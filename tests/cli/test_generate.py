@@ -4,7 +4,7 @@ from typer.testing import CliRunner
 
 from t2a.audio.io import decode, write
 from t2a.cli import app
-from tests.generate.tiny import HOP, RATE, build
+from tests.generate.tiny import HOP, RATE, build, build_diffusion
 
 SECONDS = 40 * HOP / RATE
 
@@ -38,3 +38,28 @@ def test_without_audio_an_empty_prompt_is_refused(loaded, tmp_path):
     assert told.exit_code
     assert "the prompt is empty" in str(told.exception)
     assert not loaded
+
+
+def test_settings_of_the_model_s_kind_reach_it_and_those_of_another_are_told(loaded, tmp_path):
+    def run(*options):
+        return CliRunner().invoke(app, ["generate", "model", "rain", "--seconds", str(SECONDS), *options])
+
+    first, second = tmp_path / "first.wav", tmp_path / "second.wav"
+    for out, options in ((first, ["--top-k", "1"]), (second, ["--temperature", "0", "--seed", "5"])):
+        shown = run("--out", str(out), *options)
+        assert shown.exit_code == 0, shown.output
+    np.testing.assert_array_equal(decode(first)[0], decode(second)[0])  # both take the likeliest code
+    told = run("--out", str(first), "--steps", "25")
+    assert str(told.exception) == (
+        "A language model has no setting steps: it knows temperature, top_k, top_p, overlap."
+    )
+
+
+def test_a_diffusion_model_speaks_by_the_same_command(monkeypatch, tmp_path):
+    monkeypatch.setattr("t2a.generate.loading.load", lambda where, precision: build_diffusion())
+    options = ["--seconds", "0.0501", "--out", str(tmp_path / "out.wav"), "--sampler", "ddim", "--eta", "0.5"]
+    shown = CliRunner().invoke(app, ["generate", "model", "rain", "--steps", "3", *options])
+    assert shown.exit_code == 0, shown.output
+    assert decode(tmp_path / "out.wav")[0].shape == (1, round(0.0501 * RATE))
+    told = CliRunner().invoke(app, ["generate", "model", "rain", "--top-k", "3", *options])
+    assert "A diffusion model has no setting top_k" in str(told.exception)

@@ -8,7 +8,7 @@ import torch
 
 from t2a.data.batch import batches, held_out
 from t2a.data.position import Position
-from t2a.data.rows import PATIENCE, AudioConfig, CodesConfig
+from t2a.data.rows import PATIENCE, AudioConfig, CodesConfig, LatentsConfig
 from t2a.errors import DataError
 
 CONFIG = AudioConfig(uri="corpus", sample_rate=8000, crop_seconds=0.001)
@@ -53,6 +53,14 @@ def test_codes_become_int64_whatever_their_bits():
     codes = next(batches([rows], config, 6, Position()))["codes"]
     assert codes.dtype == torch.int64
     assert (codes == 65535).all()
+
+
+def test_latents_become_float32():
+    config = LatentsConfig(uri="-", latent=(2, 4), crop_frames=3)
+    rows = block(0) | {"latents": np.full((6, 2, 4, 3), 0.5, np.float16)}
+    latents = next(batches([rows], config, 6, Position()))["latents"]
+    assert (latents.dtype, latents.shape) == (torch.float32, (6, 2, 4, 3))
+    assert (latents == 0.5).all()
 
 
 def test_batches_run_across_blocks_and_leave_a_rest():

@@ -5,8 +5,8 @@ import pytest
 import soundfile
 
 from t2a.config import validate
-from t2a.data.rows import FULL_SCALE, AudioConfig, CodesConfig
-from t2a.data.schema import pack_codes
+from t2a.data.rows import FULL_SCALE, AudioConfig, CodesConfig, LatentsConfig
+from t2a.data.schema import pack_codes, pack_latents
 from t2a.data.skips import UnusableError
 from t2a.errors import ConfigError
 
@@ -117,6 +117,35 @@ def test_codes_are_cropped_and_padded_along_their_frames():
 def test_unusable_codes_are_told_by_their_reason(cell, reason):
     with pytest.raises(UnusableError, match=reason):
         CODES.example({"codes": cell}, 0.0)
+
+
+@pytest.mark.parametrize("latent", [(2,), (2, 3)])
+def test_latents_are_cropped_and_padded_along_their_frames(latent):
+    config = LatentsConfig(uri="-", latent=latent, crop_frames=4)
+    latents = np.random.default_rng(0).standard_normal((*latent, 10)).astype(np.float16)
+    values, length, start = config.example({"latents": pack_latents(latents)}, 0.5)
+    assert np.array_equal(values, latents[..., 3:7])
+    assert (values.dtype, length, start) == (np.float16, 4, 3)
+    values, length, _ = config.example({"latents": pack_latents(latents[..., :3])}, 0.9)
+    assert length == 3
+    assert np.array_equal(values[..., :3], latents[..., :3])
+    assert not values[..., 3:].any()
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        (None, "empty"),
+        ({"bytes": b"", "shape": [2, 3]}, "empty"),
+        ({"bytes": bytes(13), "shape": [2, 3]}, "undecodable"),
+        ({"bytes": bytes(14), "shape": [2, 3]}, "undecodable"),
+        ({"bytes": bytes(12), "shape": [6]}, r"latents of \(6,\), not \(2, 3\)"),
+        ({"bytes": np.full(6, np.nan, "<f2").tobytes(), "shape": [2, 3]}, "not finite"),
+    ],
+)
+def test_unusable_latents_are_told_by_their_reason(cell, reason):
+    with pytest.raises(UnusableError, match=reason):
+        LatentsConfig(uri="-", latent=(2, 3), crop_frames=4).example({"latents": cell}, 0.0)
 
 
 def test_mixing_is_for_training_alone_and_for_sound():

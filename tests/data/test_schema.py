@@ -4,7 +4,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from t2a.data.schema import AUDIO_SCHEMA, CODES_SCHEMA, AudioRow, CodesRow, full_schema, pack_codes, unpack_codes
+from t2a.data.schema import (
+    AUDIO_SCHEMA,
+    CODES_SCHEMA,
+    AudioRow,
+    CodesRow,
+    full_schema,
+    pack_codes,
+    pack_latents,
+    unpack_codes,
+    unpack_latents,
+)
 
 
 def test_an_audio_row_fits_its_schema():
@@ -40,6 +50,20 @@ def test_what_is_no_code_array_is_refused(codes):
 def test_bytes_that_are_no_whole_frames_are_refused():
     with pytest.raises(ValueError, match="whole number of frames"):
         unpack_codes({"bytes": bytes(6), "codebooks": 2})
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (2, 3, 5), (2, 0)])
+def test_latents_come_back_as_float16(shape):
+    latents = np.random.default_rng(0).standard_normal(shape).T.copy().T  # not in C order
+    cell = pack_latents(latents)
+    assert (cell["shape"], len(cell["bytes"])) == (list(shape[:-1]), 2 * latents.size)
+    np.testing.assert_array_equal(unpack_latents(cell), latents.astype(np.float16))
+
+
+@pytest.mark.parametrize("latents", [np.zeros(4), np.full((1, 1), 1e6), np.full((1, 1), np.nan)])
+def test_latents_that_cannot_be_stored_are_refused(latents):
+    with pytest.raises(ValueError, match="within the range of float16"):
+        pack_latents(latents)
 
 
 def test_the_audio_column_is_marked_for_hugging_face():

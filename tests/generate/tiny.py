@@ -1,14 +1,24 @@
-"""A language model of a few thousand weights with its codec and an encoder that needs none."""
+"""Models of a few thousand weights, of both kinds, with what they need and an encoder that needs none."""
 
 import math
 
 import torch
 
+from t2a.audio.spectral import MelSpec
 from t2a.conditions.encoders import Encoders
 from t2a.conditions.melody import ChromaConfig
+from t2a.diffusion.process import DiffusionConfig
+from t2a.generate.diffusion import DiffusionGenerator
 from t2a.generate.lm import LMGenerator
+from t2a.models.autoencoder import Autoencoder, AutoencoderConfig
 from t2a.models.codec import Codec, CodecConfig
+from t2a.models.denoiser import ConditionConfig as DenoiserCondition
+from t2a.models.denoiser import Denoiser, DenoiserConfig
+from t2a.models.dit import DiTConfig
+from t2a.models.kl1d import Kl1dConfig
+from t2a.models.kl2d import Kl2dConfig
 from t2a.models.lm import LM, ConditionConfig, LMConfig
+from t2a.models.vocoder import GriffinLim, Vocos, VocosConfig
 from t2a.nn.condition import Condition
 from t2a.nn.quantize import QuantizerConfig
 
@@ -66,3 +76,26 @@ def quieten(codec: Codec) -> None:
     last = codec.decoder[-1]
     for part in (last.weight, last.bias):
         part.mul_(0.3 / codec.decode(codes).abs().max())
+
+
+MEL = MelSpec(rate=RATE, n_fft=64, hop=16, n_mels=8, log="ln")
+LATENTS = {
+    (3,): Kl1dConfig(latent=3, widths=(8, 8, 8), blocks=1),
+    (2, 2): Kl2dConfig(latent=2, width=8, multipliers=(1, 1, 1), blocks=1, groups=4, attention=()),
+}
+FRAME = 4 * 16  # samples of a frame of latents
+
+
+def build_diffusion(process=None, latent=(3,), mel=MEL, vocoder="vocos", **changes) -> DiffusionGenerator:
+    torch.manual_seed(0)
+    conditions = {"text": DenoiserCondition(width=6)}
+    sizes = {"latent": latent, "max_frames": 20, "network": DiTConfig(width=16, layers=2, heads=2)}
+    sizes |= {"conditions": conditions, "process": process or DiffusionConfig()}
+    model = Denoiser(DenoiserConfig(**(sizes | changes)))
+    autoencoder = Autoencoder(AutoencoderConfig(mel=MEL, network=LATENTS[latent]))
+    voice = Vocos(VocosConfig(mel=mel, width=8, hidden=16, layers=1)) if vocoder == "vocos" else GriffinLim(mel)
+    for part in (model, autoencoder):
+        for parameter in part.parameters():  # layers that begin at zero would hide what the others do
+            torch.nn.init.normal_(parameter, std=0.2)
+    widths = {name: condition.width for name, condition in model.config.conditions.items()}
+    return DiffusionGenerator(model, autoencoder, voice, Encoders({name: Letters() for name in widths}, widths))

@@ -6,11 +6,13 @@ import time
 import numpy as np
 
 from t2a.errors import ConfigError
+from t2a.generate.settings import LMSettings
 
 
 class StandIn:
     """Makes a constant wave of seed / 1000; the prompt "slow N" takes N seconds, "refuse" is refused, "die" kills."""
 
+    settings = LMSettings
     sample_rate = 22050
     max_seconds = 4.0
 
@@ -18,7 +20,7 @@ class StandIn:
         if where == "broken":
             raise ConfigError("broken holds a codec, which cannot generate from text: give a trained lm.")
 
-    def generate(self, prompts, seconds, *, seeds, guidance, temperature, top_k, top_p, progress=None):
+    def generate(self, prompts, seconds, *, seeds, guidance, progress=None, **settings):
         (prompt,) = prompts
         if prompt.startswith("slow"):
             time.sleep(float(prompt.split()[1]))

@@ -4,9 +4,10 @@ import httpx
 import pytest
 
 from t2a.errors import ConfigError
+from t2a.generate.settings import DiffusionSettings, LMSettings
 from t2a.serve.api import Facts, Generation, OverloadError, create, digest_of
 
-FACTS = Facts(name="models:/lm@champion", sample_rate=16000, max_seconds=4.0)
+FACTS = Facts(name="models:/lm@champion", sample_rate=16000, max_seconds=4.0, settings=LMSettings)
 PATH = "/v1/audio/generations"
 
 
@@ -28,8 +29,8 @@ class Echo:
             yield letter.encode()
 
 
-def call(backend=None, method="POST", path=PATH, token=None, headers=None, **body) -> httpx.Response:
-    app = create(backend or Echo(), FACTS, digest_of(token))
+def call(backend=None, method="POST", path=PATH, token=None, headers=None, facts=FACTS, **body) -> httpx.Response:
+    app = create(backend or Echo(), facts, digest_of(token))
 
     async def send() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t2a") as client:
@@ -45,12 +46,27 @@ def message(response: httpx.Response) -> str:
 @pytest.mark.parametrize("name", ["prompt", "input"])
 def test_a_request_reaches_the_model_as_it_was_sent(name):
     echo = Echo()
-    settings = {"seconds": 1.5, "guidance": 2.0, "seed": 7, "temperature": 0.5, "top_k": 10, "top_p": 0.9}
-    answer = call(echo, **{name: "a dog"}, **settings)
+    common, settings = {"seconds": 1.5, "guidance": 2.0, "seed": 7}, {"temperature": 0.5, "top_k": 10, "top_p": 0.9}
+    answer = call(echo, **{name: "a dog"}, **common, **settings)
     assert (answer.status_code, answer.content) == (200, b"a dog")
-    assert {key: getattr(echo.requests[0], key) for key in settings} == settings
+    assert {key: getattr(echo.requests[0], key) for key in common} == common
+    assert echo.requests[0].settings == settings
     told = {key: answer.headers[f"x-t2a-{key}"] for key in ("seed", "seconds", "model")}
     assert told == {"seed": "7", "seconds": "1.5", "model": "models:/lm@champion"}
+
+
+def test_every_kind_of_model_takes_its_own_settings_and_no_others():
+    echo, diffusion = Echo(), FACTS.model_copy(update={"settings": DiffusionSettings})
+    assert call(echo, facts=diffusion, prompt="a", steps=10, sampler="ddim").status_code == 200
+    assert echo.requests[0].settings == {"steps": 10, "sampler": "ddim"}
+    refused = call(echo, facts=diffusion, prompt="a", top_k=5)
+    assert (refused.status_code, "response_format, stream, sampler, steps" in message(refused)) == (422, True)
+    assert "top_k: unknown field" in message(refused)
+    assert "steps: should be greater than or equal to 1" in message(call(facts=diffusion, prompt="a", steps=0))
+    (model,) = call(None, "GET", "/v1/models", facts=diffusion).json()["data"]
+    assert model["settings"]["steps"]["default"] == 25
+    app = create(echo, diffusion)
+    assert {"prompt", "steps"} < set(app.openapi()["components"]["schemas"]["Generation"]["properties"])
 
 
 @pytest.mark.parametrize("form", ["wav", "flac", "ogg"])

@@ -2,10 +2,12 @@ import pytest
 
 from t2a.config import validate
 from t2a.errors import ConfigError
+from t2a.models.autoencoder import Autoencoder, AutoencoderConfig
 from t2a.models.codec import Codec, CodecConfig
+from t2a.models.kl1d import Kl1dConfig
 from t2a.nn.quantize import QuantizerConfig
 from t2a.train.run import Run
-from t2a.train.streams import follow_codec
+from t2a.train.streams import follow_autoencoder, follow_codec
 
 SIZES = {"codebooks": None, "bins": None, "max_frames": None, "max_seconds": 3}
 
@@ -51,3 +53,19 @@ def test_seconds_that_are_none_are_told(tmp_path):
     Codec(CodecConfig(filters=2, dimension=4, lstm_layers=0, ratios=(2, 2))).save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match=r"data\.crop_seconds is 0"):
         validate(Run, recipe(str(tmp_path), crop_seconds=0), "recipe")
+
+
+def test_an_autoencoder_decides_what_a_recipe_of_its_latents_leaves_open(tmp_path):
+    config = AutoencoderConfig(network=Kl1dConfig(latent=3, widths=(8, 8, 8), blocks=1))  # 15.625 frames a second
+    Autoencoder(config).save_pretrained(tmp_path)
+    model = {"latent": None, "max_frames": None, "max_seconds": 10}
+    data = {"kind": "latents", "uri": "latents", "latent": None, "crop_frames": None, "crop_seconds": 4}
+    settings = {"task": {"autoencoder": str(tmp_path), "model": model}, "data": data}
+    sized = follow_autoencoder(settings)
+    assert sized["task"]["model"] == {"latent": (3,), "max_frames": 157}
+    assert sized["data"] == {"kind": "latents", "uri": "latents", "latent": (3,), "crop_frames": 63}
+    assert follow_autoencoder(sized) == sized
+    told = follow_autoencoder(settings | {"data": data | {"latent": [4], "crop_frames": 7}})
+    assert (told["data"]["latent"], told["data"]["crop_frames"]) == ([4], 7)
+    with pytest.raises(ConfigError, match=r"leaves sizes to task\.autoencoder"):
+        follow_autoencoder({"task": {"autoencoder": "nowhere/at/all", "model": model}, "data": data})

@@ -1,0 +1,183 @@
+"""Text to audio with latent diffusion: noise to latents, latents to a spectrogram, a spectrogram to a wave."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from t2a.conditions.encoders import Encoders, EncodersFile
+from t2a.diffusion.guidance import Guidance, guided
+from t2a.diffusion.noise import Noise
+from t2a.diffusion.samplers import sample
+from t2a.errors import CheckpointError, ConfigError
+from t2a.generate.request import check_guidance, check_latents, check_rows, clip_samples
+from t2a.generate.settings import DiffusionSettings
+from t2a.generate.sounding import finished
+from t2a.generate.telling import check_melody, told
+from t2a.models.autoencoder import Autoencoder
+from t2a.models.denoiser import Denoiser
+from t2a.models.vocoder import GriffinLim, Vocoder, load_vocoder
+from t2a.nn.condition import Condition
+from t2a.nn.packed import Precision
+
+if TYPE_CHECKING:
+    from t2a.generate.loading import Progress, Sound
+
+DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class DiffusionGenerator:
+    """A denoiser with its encoders, its autoencoder and a vocoder; see `t2a.generate.loading.Generator`.
+
+    Raises `CheckpointError` for parts that do not fit each other.
+    """
+
+    settings = DiffusionSettings
+
+    def __init__(
+        self,
+        model: Denoiser,
+        autoencoder: Autoencoder,
+        vocoder: Vocoder | GriffinLim,
+        encoders: Encoders,
+        device: torch.device | str = "cpu",
+    ):
+        check_latents(model, autoencoder, vocoder.mel_spec)
+        self.device = torch.device(device)
+        self.model, self.autoencoder, self.vocoder = (
+            part.to(self.device).eval() for part in (model, autoencoder, vocoder)
+        )
+        self.encoders = encoders
+        self.process = model.config.process.build()
+
+    @classmethod
+    def from_folder(
+        cls, folder: Path, device: torch.device | str = "cpu", precision: Precision = "float32"
+    ) -> "DiffusionGenerator":
+        """Load what `t2a.tasks.denoiser` exported; `precision` is that of the denoiser's weights."""
+        if precision not in DTYPES:
+            raise ConfigError(f"A diffusion model has no weights of {precision}: use one of {', '.join(DTYPES)}.")
+        for part in ("autoencoder", EncodersFile.NAME):
+            if not (folder / part).exists():
+                raise CheckpointError(f"{folder} has no {part}: a denoiser needs it beside it, export it again.")
+        model = Denoiser.from_pretrained(folder)
+        widths = {name: condition.width for name, condition in model.config.conditions.items()}
+        encoders = Encoders(EncodersFile.read(folder).encoders, widths, device)
+        autoencoder = Autoencoder.from_pretrained(folder / "autoencoder")
+        return cls(model.to(DTYPES[precision]), autoencoder, vocoder_of(folder, autoencoder), encoders, device)
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.autoencoder.sample_rate
+
+    @property
+    def max_seconds(self) -> float:
+        """The longest clip that the model was trained on."""
+        return self.model.config.max_frames / self.autoencoder.frame_rate
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        prompts: Sequence[str],
+        seconds: float,
+        *,
+        seeds: Sequence[int],
+        guidance: float = 3.0,
+        melody: "Sound | None" = None,
+        beginning: "Sound | None" = None,
+        progress: "Progress | None" = None,
+        **settings: Any,
+    ) -> list[NDArray[np.float32]]:
+        """Make one clip [1, round(seconds * rate)] for each prompt."""
+        how = DiffusionSettings.read(settings)
+        check_rows(prompts, seeds)
+        check_guidance(guidance)
+        samples = self._samples(seconds, melody, beginning)
+        latents = self.latents(prompts, self._frames(samples), seeds, guidance, how, melody=melody, progress=progress)
+        waves = self.vocoder(self.autoencoder.decode(latents))[:, :, :samples].float().cpu()
+        return [finished(wave, prompt) for wave, prompt in zip(waves, prompts, strict=True)]
+
+    def stream(self, prompt: str, seconds: float, **_: Any) -> Iterator[NDArray[np.float32]]:
+        """Refuse: all of a clip is made at once."""
+        _cannot("give a clip in pieces, it makes all of it at once", "ask for the whole clip")
+
+    @torch.inference_mode()
+    def latents(
+        self,
+        prompts: Sequence[str],
+        frames: int,
+        seeds: Sequence[int],
+        guidance: float,
+        how: DiffusionSettings,
+        *,
+        melody: "Sound | None" = None,
+        progress: "Progress | None" = None,
+    ) -> Tensor:
+        """Sample standardised latents [B, C, (F,) L], one for each prompt and seed.
+
+        With a guidance other than 0 and 1 every step reads the rows twice, with and without conditions.
+        """
+        conditions = told(self.encoders, prompts, melody, guidance, self.device)
+        gamma = guidance if conditions else 0.0
+        noise = Noise(seeds, self.model.config.latent, [frames] * len(seeds), device=self.device)
+        network = self._network(conditions, len(seeds), frames, Guidance(gamma, how.rescale))
+        steps = sample(how.sampler, self.process, network, noise, steps=how.steps, **how.options())
+        found = torch.empty(0)
+        for done, x in enumerate(steps, start=1):
+            found = x
+            if progress is not None:
+                progress(done, how.steps)
+        if not torch.isfinite(found).all():
+            raise CheckpointError("The model predicts NaN, its weights are broken: use another checkpoint.")
+        return found
+
+    def _network(self, conditions: dict[str, Condition] | None, rows: int, frames: int, guidance: Guidance) -> Any:
+        """Return the guided network x_t [B, C, (F,) L], t [B] -> prediction, which has read the conditions."""
+        passes = len(guidance.told)
+        length = torch.full((rows,), frames, device=self.device)
+        unseen = torch.tensor(guidance.told, device=self.device).logical_not().repeat_interleave(rows)
+        every = {
+            name: Condition(c.tokens.repeat(passes, 1, 1), c.mask.repeat(passes, 1))
+            for name, c in (conditions or {}).items()
+        }
+        context = self.model.read(every, passes * rows, dict.fromkeys(every, unseen))
+        dtype = next(self.model.parameters()).dtype
+        return guided(lambda x, t: self.model.predict(x.to(dtype), t, None, context), guidance, length)
+
+    def _samples(self, seconds: float, melody: "Sound | None", beginning: "Sound | None") -> int:
+        """Return the samples of a clip, or refuse what cannot be made, before any work."""
+        check_melody(self.encoders, melody)
+        if beginning is not None:
+            _cannot("go on from a sound", "leave the beginning out")
+        samples = clip_samples(seconds, self.sample_rate)
+        if seconds > self.max_seconds:
+            longest = f"the {self.max_seconds:g} s that this model was trained on"
+            raise ConfigError(f"A clip of {seconds:g} s is longer than {longest}: ask for less.")
+        return samples
+
+    def _frames(self, samples: int) -> int:
+        """Count the latent frames of a clip: as many as its own spectrogram would have, within what is trained."""
+        mel = self.autoencoder.config.mel
+        whole = max(int(mel.frames(torch.tensor(samples))), -(-samples // mel.hop))
+        return min(self.autoencoder.latent_length(whole), self.model.config.max_frames)
+
+
+def vocoder_of(folder: Path, autoencoder: Autoencoder) -> Vocoder | GriffinLim:
+    """Load the vocoder beside a denoiser; without one Griffin-Lim takes its place, which is said aloud."""
+    if (folder / "vocoder").exists():
+        return load_vocoder(folder / "vocoder").fold()
+    warnings.warn(
+        f"{folder} has no vocoder: Griffin-Lim takes its place, which sounds metallic; train one and export it beside",
+        stacklevel=3,
+    )
+    return GriffinLim(autoencoder.config.mel)
+
+
+def _cannot(what: str, instead: str) -> NoReturn:
+    raise ConfigError(f"A diffusion model cannot {what}: {instead}, or take a language model.")
