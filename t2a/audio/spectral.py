@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, Self
 
 import torch
@@ -43,6 +44,11 @@ class MelSpec(Config):
         return self
 
     @property
+    def decibels(self) -> float:
+        """Decibels of one unit of the logarithm."""
+        return (20 if self.power == 1 else 10) / (math.log(10) if self.log == "ln" else 1)
+
+    @property
     def edge(self) -> int:
         """Samples by which a wave is reflected on both sides."""
         return self.n_fft // 2 if self.center else (self.n_fft - self.hop) // 2
@@ -50,6 +56,14 @@ class MelSpec(Config):
     def frames(self, samples: Tensor) -> Tensor:
         """Return how many frames waves of so many samples int64 [B] have; very short ones are lengthened by `stft`."""
         return samples.clamp_min(self.edge + 1) // self.hop + self.center
+
+    def differing(self, other: Self) -> str:
+        """Say in what another recipe makes another spectrogram ("hop 256 and 160"); nothing where it makes the same."""
+        own, its = (
+            spec.model_dump() | {"win": spec.win or spec.n_fft, "fmax": spec.fmax or spec.rate / 2}
+            for spec in (self, other)
+        )
+        return ", ".join(f"{name} {own[name]} and {its[name]}" for name in own if own[name] != its[name])
 
 
 def stft(

@@ -30,7 +30,7 @@ class Prediction(NamedTuple):
 
     target: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
     """x_0, noise, alpha, sigma -> what the network should say"""
-    clean: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+    clean: Callable[[Tensor, Tensor, float, float], Tensor]
     """x_t, prediction, alpha, sigma -> x_0"""
     weight: Callable[[Tensor], Tensor]
     """signal-to-noise ratio -> how much a squared error of x_0 weighs as a squared error of the prediction"""
@@ -156,8 +156,7 @@ class Process:
 
         def clean(x: Tensor, level: Level) -> Tensor:
             t = torch.full((len(x),), level.t, dtype=torch.float32, device=x.device)
-            alpha, sigma = (torch.tensor(part, device=x.device, dtype=x.dtype) for part in (level.alpha, level.sigma))
-            return self.prediction.clean(x, network(x, t).to(x.dtype), alpha, sigma)
+            return self.prediction.clean(x, network(x, t).to(x.dtype), level.alpha, level.sigma)
 
         return clean
 

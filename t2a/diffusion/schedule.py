@@ -14,7 +14,7 @@ from torch import Tensor
 from t2a.config import Config
 
 Spacing = Literal["leading", "trailing", "linspace"]
-CLEAREST = 2.0**-12  # the least alpha whose logarithm is taken: at terminal SNR zero it would be infinite
+FAINTEST = 2.0**-20  # the least alpha whose logarithm is taken: in pure noise it would be infinite
 
 
 class Level(NamedTuple):
@@ -30,7 +30,7 @@ class Level(NamedTuple):
     @property
     def log_snr(self) -> float:
         """Half the log of the signal-to-noise ratio, lambda in Lu et al. (2022); infinite where there is no noise."""
-        return math.log(max(self.alpha, CLEAREST)) - math.log(self.sigma) if self.sigma else math.inf
+        return math.log(max(self.alpha, FAINTEST)) - math.log(self.sigma) if self.sigma else math.inf
 
 
 CLEAN = Level(0.0, 1.0, 0.0)

@@ -1,6 +1,7 @@
-"""Hinge losses of the critic and of what tries to please it (Défossez et al., EnCodec, equations 4 to 6)."""
+"""Losses of the critic and of what tries to please it: hinge (EnCodec, equations 4 to 6) and squares."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +19,28 @@ def generator_loss(fake: Sequence[Tensor]) -> Tensor:
     return torch.stack([functional.relu(1 - f.float()).mean() for f in fake]).mean()
 
 
+def critic_squares(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """L_d = mean_k (D_k(x) - 1)^2 + D_k(x^)^2 (Mao et al., LSGAN, 2017, as in HiFi-GAN)."""
+    losses = [(r - 1).square().mean() + f.square().mean() for r, f in _float(real, fake)]
+    return torch.stack(losses).mean()
+
+
+def generator_squares(fake: Sequence[Tensor]) -> Tensor:
+    """l_g = mean_k (D_k(x^) - 1)^2."""
+    return torch.stack([(f.float() - 1).square().mean() for f in fake]).mean()
+
+
+class Contest(NamedTuple):
+    """What the critic descends, given its logits of real and of decoded audio, and what its opponent does."""
+
+    critic: Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
+    generator: Callable[[Sequence[Tensor]], Tensor]
+
+
+HINGE = Contest(critic_loss, generator_loss)
+CONTESTS = {"hinge": HINGE, "lsgan": Contest(critic_squares, generator_squares)}
+
+
 def feature_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tensor]]) -> Tensor:
     """l_feat = mean_{k,l} |D_k^l(x) - D_k^l(x^)|_1 / |D_k^l(x)|_1, of the features [B, ...] of each critic and layer.
 
@@ -32,6 +55,28 @@ def feature_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tenso
             # A sum's gradient is not laid out anew, as a mean's is: it keeps the memory layout of the features.
             ratios.append(((f - constant).abs().sum(within) / scale).mean())
     return torch.stack(ratios).mean()
+
+
+def weighed_critic_loss(real: Sequence[Tensor], fake: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """L_d of logits [B, ...] that weigh differently: mean over the clips of sum w (max(0, 1 - D) + max(0, 1 + D^))."""
+    pairs = zip(_float(real, fake), weights, strict=True)
+    parts = [(functional.relu(1 - r) + functional.relu(1 + f)) * w for (r, f), w in pairs]
+    return torch.stack([part.sum() / len(part) for part in parts]).sum()
+
+
+def weighed_generator_loss(fake: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """Mean over the clips of -sum w D^, which goes on asking for more where the hinge is content (VQGAN)."""
+    return -torch.stack([(f.float() * w).sum() / len(f) for f, w in zip(fake, weights, strict=True)]).sum()
+
+
+def gradient_penalty(logits: Sequence[Tensor], weights: Sequence[Tensor], real: Tensor) -> Tensor:
+    """R1: mean over the clips of the squared gradient of sum w D at what is recorded (Mescheder et al., 2018).
+
+    Its own gradient can be followed back.
+    """
+    total = torch.stack([(x.float() * w).sum() for x, w in zip(logits, weights, strict=True)]).sum()
+    (gradient,) = torch.autograd.grad(total, real, create_graph=True)
+    return gradient.float().square().flatten(1).sum(1).mean()
 
 
 def _float(real: Sequence[Tensor], fake: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:

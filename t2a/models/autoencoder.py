@@ -1,7 +1,7 @@
 """The spectrogram autoencoder: log-mel spectrograms <-> latents for diffusion (Make-An-Audio, Huang et al., 2023)."""
 
 import math
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple, overload
 
 import torch
 from pydantic import Field, model_validator
@@ -147,7 +147,13 @@ class Autoencoder(Pretrained):
         """Standard deviation of each channel of the latents [C], measured while training."""
         return self.latents.std
 
-    def latent_length(self, frames: int) -> int:
+    @overload
+    def latent_length(self, frames: int) -> int: ...
+
+    @overload
+    def latent_length(self, frames: Tensor) -> Tensor: ...
+
+    def latent_length(self, frames: int | Tensor) -> int | Tensor:
         """Return how many latent frames stand for that many mel frames."""
         return -(-frames // self.factor)
 
@@ -163,11 +169,15 @@ class Autoencoder(Pretrained):
         mel = self.spectrogram(mirrored(wave, length, spec.edge)[:, 0])[..., :frames]
         return self._silenced(mel, mask_of(spec.frames(length), frames))
 
+    def scaled(self, mel: Tensor) -> Tensor:
+        """Return a spectrogram as the network sees it."""
+        return (mel - self.centre) / self.scale
+
     def forward(self, mel: Tensor, length: Tensor | None = None) -> AutoencoderOutput:
         """Encode and decode [B, M, L]; while training with latents drawn from the posterior, by torch's generator."""
         mean, logvar = self.posterior(mel, length)
         z = mean + (logvar / 2).exp() * torch.randn_like(mean) if self.training else mean
-        decoded, last = self._decoded(z, None if length is None else -(-length // self.factor))
+        decoded, last = self._decoded(z, None if length is None else self.latent_length(length))
         frames = mel.shape[-1]
         mask = mask_of(length, frames)
         return AutoencoderOutput(self._silenced(decoded[..., :frames], mask), mean, logvar, last)
@@ -175,8 +185,8 @@ class Autoencoder(Pretrained):
     def posterior(self, mel: Tensor, length: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of the latents of a spectrogram, not standardised."""
         frames = self.factor * self.latent_length(mel.shape[-1])
-        x = (held(mel, length, frames) - self.centre) / self.scale
-        whole = None if length is None else self.factor * -(-length // self.factor)
+        x = self.scaled(held(mel, length, frames))
+        whole = None if length is None else self.factor * self.latent_length(length)
         mean, logvar = self.network.encode(x.to(self._dtype), mask_of(whole, frames)).chunk(2, dim=1)
         return mean, logvar.clamp(*LOGVAR)
 

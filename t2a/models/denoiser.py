@@ -11,11 +11,12 @@ from t2a.config import Config
 from t2a.diffusion.process import DiffusionConfig, ProcessConfig
 from t2a.models.dit import DiT, DiTConfig
 from t2a.models.pretrained import Pretrained
+from t2a.models.unet import UNet, UNetConfig
 from t2a.nn.attention import Context
 from t2a.nn.condition import Condition, Name, check_known, drawn, joined, projected
 
-NetworkConfig = DiTConfig
-NETWORKS: dict[type[Config], type[DiT]] = {DiTConfig: DiT}
+NetworkConfig = Annotated[DiTConfig | UNetConfig, Field(discriminator="kind")]
+NETWORKS: dict[type[Config], type[DiT] | type[UNet]] = {DiTConfig: DiT, UNetConfig: UNet}
 
 
 TIMES = 1000  # that networks embed: times are scaled so that they end there, for a flow too

@@ -86,9 +86,9 @@ class DiTBlock(nn.Module):
 class DiT(nn.Module):
     """Blocks over the frames of latents; it is told the time, the clip's length, and by cross-attention the rest."""
 
-    def __init__(self, config: DiTConfig, latent: tuple[int, ...], extra: int = 0, cross: bool = True):
+    def __init__(self, config: DiTConfig, latent: tuple[int, ...], extra: int = 0, told: bool = True):
         """latent: the shape of a frame, (C,) or (C, F); extra: channels beside C that it reads and does not predict;
-        cross: whether there is anything to be told.
+        told: whether there is anything to be told.
         """
         super().__init__()
         self.config, self.latent, width = config, latent, config.width
@@ -96,7 +96,7 @@ class DiT(nn.Module):
         self.inward = nn.Linear((latent[0] + extra) * rows, width)
         self.time = NumberEmbedding(SINUSOIDS, width)
         self.duration = NumberEmbedding(SINUSOIDS, width)
-        self.blocks = nn.ModuleList(DiTBlock(config, cross) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(DiTBlock(config, told) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.modulation = nn.Linear(width, 2 * width)
         self.outward = nn.Linear(width, latent[0] * rows)

@@ -39,6 +39,8 @@ class Kl1dConfig(Config):
 class Kl1d(nn.Module):
     """Spectrograms [B, M, L] <-> latents [B, C, L / factor]; masks are bool [B, frames] or None (`t2a.nn.frames`)."""
 
+    kernel = (7,)  # of the last layer
+
     def __init__(self, config: Kl1dConfig, mels: int) -> None:
         super().__init__()
         widths, blocks = config.widths, config.blocks
@@ -58,7 +60,7 @@ class Kl1d(nn.Module):
             )
             self.up.append(nn.ModuleList([*(Block(widths[index]) for _ in range(blocks)), change]))
         self.norm_last = ChannelNorm(widths[0])
-        self.last = Conv1d(widths[0], mels, 7, norm="none")
+        self.last = Conv1d(widths[0], mels, *self.kernel, norm="none")
 
     def encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Return mean and log-variance of the latents, side by side [B, 2 C, L / factor]."""

@@ -54,13 +54,15 @@ class Kl2dConfig(Config):
 class Kl2d(nn.Module):
     """Spectrograms [B, M, L] <-> latents [B, C, M / factor, L / factor]; masks are bool [B, frames] or None."""
 
+    kernel = (3, 3)  # of the last layer
+
     def __init__(self, config: Kl2dConfig) -> None:
         super().__init__()
         self.encoder = Encoder(config)
         self.moments = nn.Conv2d(2 * config.latent, 2 * config.latent, 1)
         self.enter = nn.Conv2d(config.latent, config.latent, 1)
         self.decoder = Decoder(config)
-        self.last = nn.Conv2d(config.width, 1, 3, padding=1)
+        self.last = nn.Conv2d(config.width, 1, self.kernel, padding=1)
 
     def encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Return mean and log-variance of the latents, side by side [B, 2 C, M / factor, L / factor]."""

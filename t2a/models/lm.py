@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from t2a.config import Config
 from t2a.models.pretrained import Pretrained
-from t2a.nn.condition import Condition, Name, check_known, drawn, joined, projected
+from t2a.nn.condition import Condition, Name, check_known, drawn, joined, pooled, projected
 from t2a.nn.transformer import Activation, Decoder, Positions, Shape, State
 
 Natural = Annotated[int, Field(ge=0)]
@@ -186,7 +186,7 @@ class LM(Pretrained):
             way: [states[name] for name, condition in self.config.conditions.items() if way in condition.fuse]
             for way in ("prepend", "cross", "sum")
         }
-        means = [(tokens * mask[..., None]).sum(1, True) / mask.sum(1)[:, None, None] for tokens, mask in ways["sum"]]
+        means = [pooled(condition)[:, None] for condition in ways["sum"]]
         added = torch.stack(means).sum(0) if means else None
         return Fused(joined(ways["prepend"]), joined(ways["cross"]), added)
 

@@ -17,12 +17,14 @@ class KeyValue(NamedTuple):
 
 
 class Context(NamedTuple):
-    """A condition as the cross-attention layers of a network see it, computed once."""
+    """A condition as a network uses it, computed once."""
 
     layers: tuple[KeyValue, ...]
-    """one a layer"""
+    """one a cross-attention layer"""
     mask: Tensor
     """[B, S] bool, True = real"""
+    pooled: Tensor | None = None
+    """[B, D], one vector for all tokens, where a network takes it so"""
 
 
 class Cache:
@@ -136,11 +138,11 @@ class CrossAttention(nn.Module):
         keys, values = (split_heads(part, self.kv_heads) for part in self.key_value(context).chunk(2, dim=-1))
         return KeyValue(self.key_norm(keys), values)
 
-    def forward(self, x: Tensor, context: KeyValue, mask: Tensor) -> Tensor:
-        """Map [B, N, D] -> [B, N, D]; mask: bool [B, S], True = real; every row needs one real token."""
+    def forward(self, x: Tensor, context: KeyValue, mask: Tensor | None) -> Tensor:
+        """Map [B, N, D] -> [B, N, D]; mask: bool [B, S], True = real, None = all; every row needs one real token."""
         queries = self.query_norm(split_heads(self.query(x), self.heads))
-        drop = self.dropout if self.training else 0.0
-        return self.outward(join_heads(attend(queries, context.keys, context.values, mask[:, None, None, :], drop)))
+        drop, mask = self.dropout if self.training else 0.0, None if mask is None else mask[:, None, None, :]
+        return self.outward(join_heads(attend(queries, context.keys, context.values, mask, drop)))
 
 
 def attend(

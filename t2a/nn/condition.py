@@ -84,6 +84,12 @@ def projected(
     return Condition(torch.where(places[..., None], null.to(tokens.dtype), tokens), mask | places)
 
 
+def pooled(condition: Condition) -> Tensor:
+    """Mean of the real tokens [B, D]; every row needs one."""
+    tokens, mask = condition
+    return (tokens * mask[..., None]).sum(1) / mask.sum(1)[:, None]
+
+
 def check_known(given: Mapping[str, object], known: Mapping[str, object]) -> None:
     """Refuse conditions that a model does not have."""
     if unknown := given.keys() - known.keys():

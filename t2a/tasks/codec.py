@@ -10,16 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from t2a.config import Config
-from t2a.losses.adversarial import critic_loss, feature_loss, generator_loss
 from t2a.losses.balancer import Balancer, output_gradients, surrogate, weighted
 from t2a.losses.spectral import MelLoss, MelLossConfig
 from t2a.metrics.signal import mel_distance, si_snr, stft_distance
 from t2a.models.codec import Codec, CodecConfig
-from t2a.models.discriminators import Critic, CriticConfig, Verdict
-from t2a.tasks.task import Network, frozen, partitioned, raw
-
-Hearing = tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]
-"""The critic's loss, and the codec's losses and gradients that come from it"""
+from t2a.models.discriminators import Critic, CriticConfig
+from t2a.tasks.hearing import hear
+from t2a.tasks.task import Network, raw
 
 
 class Weights(Config):
@@ -103,10 +100,9 @@ class CodecTask:
         losses = self._reconstruction(decoded, wave)
         gradients = output_gradients(losses, decoded)
         if "critic" in nets and step >= self.config.critic_start:
-            hear = self._hear_apart if partitioned(nets["critic"]) else self._hear
-            loss, adversarial, pulls = hear(nets["critic"], wave, decoded)
-            losses, gradients = losses | adversarial, gradients | pulls
-            yield "critic", loss, {"loss/critic": loss.detach()}
+            heard = hear(nets["critic"], wave, decoded, self.weights)
+            losses, gradients = losses | heard.losses, gradients | heard.gradients
+            yield "critic", heard.critic, {"loss/critic": heard.critic.detach()}
         logs = {f"loss/{name}": loss.detach() for name, loss in losses.items()}
 
         codec = raw(nets["codec"])
@@ -158,41 +154,6 @@ class CodecTask:
             losses["mel"] = self.mel.to(wave.device)(decoded, wave)
         return losses
 
-    def _hear(self, net: Network, wave: Tensor, decoded: Tensor) -> Hearing:
-        """Let the critic hear originals and decoded audio, once for its own loss and for what the codec learns of it.
-
-        The gradients at the decoded audio touch none of the critic's parameters. It is called past its engine, which
-        would take them for the backward pass of its turn, and for originals by themselves, through which they need not
-        be followed back.
-        """
-        critic = raw(net)
-        real, fake = critic(wave), critic(decoded)
-        losses = self._adversarial(real, fake, fake)
-        return critic_loss(real.logits, fake.logits), _detached(losses), output_gradients(losses, decoded)
-
-    def _hear_apart(self, net: Network, wave: Tensor, decoded: Tensor) -> Hearing:
-        """Do the same where a pass through the critic can be followed back only once, because parameters go after use.
-
-        Decoded audio comes twice, so that one backward pass gives both gradients.
-        """
-        copies = {name: decoded.detach().clone().requires_grad_() for name in ("adv", "feat")}
-        with frozen(net) as critic:
-            with torch.no_grad():
-                real = critic(wave)
-            fakes = critic(torch.cat(list(copies.values()))).split(2)
-            losses = self._adversarial(real, *fakes)
-            pulls = torch.autograd.grad(sum(losses.values()), [copies[name] for name in losses])
-        real, fake = net(torch.cat([wave, decoded.detach()])).split(2)
-        return critic_loss(real.logits, fake.logits), _detached(losses), dict(zip(losses, pulls, strict=True))
-
-    def _adversarial(self, real: Verdict, judged: Verdict, felt: Verdict) -> dict[str, Tensor]:
-        losses = {}
-        if "adv" in self.weights:
-            losses["adv"] = generator_loss(judged.logits)
-        if "feat" in self.weights:
-            losses["feat"] = feature_loss(real.features, felt.features)
-        return losses
-
     def _round_trip(self, nets: Mapping[str, Network], batch: dict[str, Any]) -> list[tuple[Tensor, Tensor]]:
         """Return original and decoded wave [1, C, length] of each row: what fills a row up is not judged."""
         wave = batch["audio"]
@@ -204,7 +165,3 @@ class CodecTask:
 def codebook_logs(name: str, values: Tensor) -> dict[str, Tensor]:
     """Return the mean of values [K] as codes/<name>, and the value of each codebook as codes/<name>_1, ..."""
     return {f"codes/{name}": values.mean()} | {f"codes/{name}_{k}": value for k, value in enumerate(values, 1)}
-
-
-def _detached(losses: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: loss.detach() for name, loss in losses.items()}

@@ -1,6 +1,5 @@
 """Train a language model on a codec's codes, conditioned on captions, melodies or other sounds."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +10,6 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from t2a.conditions.encoder import Reads, Sounds
 from t2a.conditions.encoders import EncoderConfig, Encoders, EncodersFile
 from t2a.conditions.text import MiniLMConfig
 from t2a.config import Config
@@ -21,7 +19,8 @@ from t2a.models.lm import LM, LMConfig
 from t2a.models.pretrained import locate, read_config
 from t2a.nn.condition import Condition
 from t2a.tasks.coding import encode
-from t2a.tasks.task import Network, check_codec
+from t2a.tasks.conditioning import conditions, with_other_captions
+from t2a.tasks.task import Network, check_codec, enclose
 from t2a.tokens.patterns import Layout, layout
 
 
@@ -87,16 +86,12 @@ class LMTask:
         another's.
         """
         inputs, targets, valid = self._sequence(batch)
-        own = self._conditions(batch, inputs.device)
-        others = torch.tensor(derange(batch["captions"]), device=inputs.device)
-        captions = [name for name in own if self.config.encoders[name].reads == "captions"]
-        shuffled = own | {name: Condition(*(part[others] for part in own[name])) for name in captions}
-        without = {name: condition for name, condition in own.items() if name not in captions}
+        told = with_other_captions(self.encoders, self._conditions(batch, inputs.device), batch["captions"])
         values = {}
-        for name, conditions in {"ce": own, "ce_shuffled": shuffled, "ce_null": without}.items():
-            rows = cross_entropy(nets["lm"](inputs, conditions), targets, valid)
-            values[name] = rows.mean(1)
-            if name == "ce":
+        for which, found in told.items():
+            rows = cross_entropy(nets["lm"](inputs, found), targets, valid)
+            values[f"ce{which}"] = rows.mean(1)
+            if not which:
                 values |= {f"ce_{k + 1}": ce for k, ce in enumerate(rows.unbind(1))}
         return values | {"gap": values["ce_shuffled"] - values["ce"]}
 
@@ -111,10 +106,7 @@ class LMTask:
         model.load_state_dict(weights["lm"], assign=True)
         model.save_pretrained(folder)
         EncodersFile(encoders=self.config.encoders).write(folder)
-        (folder / "codec").mkdir(exist_ok=True)
-        for file in self.codec_folder.iterdir():
-            if file.is_file():
-                shutil.copy2(file, folder / "codec" / file.name)
+        enclose(self.codec_folder, folder / "codec")
 
     def _layout(self, frames: int) -> Layout:
         return layout(self.config.model.pattern, self.config.model.codebooks, frames)
@@ -142,19 +134,7 @@ class LMTask:
         )
 
     def _conditions(self, batch: Mapping[str, Any], device: torch.device) -> dict[str, Condition]:
-        """What the model is told of each row. Raises `ConfigError` where a batch has nothing for an encoder to read."""
-        parts: dict[Reads, Any] = {"captions": batch["captions"]}
-        if "audio" in batch:
-            parts["sounds"] = Sounds(batch["audio"], batch["length"], self.sample_rate)
-        encoders = self.encoders.to(device)
-        stored = encoders.stored(batch.get("states", {}))
-        found = stored | encoders(parts, without=stored)
-        if lacking := self.config.encoders.keys() - found.keys():
-            raise ConfigError(
-                f"task.encoders.{min(lacking)} reads sounds, but the batches hold codes alone: prepare them "
-                f"--with {min(lacking)}={self.config.encoders[min(lacking)].kind}, or use data.kind=audio."
-            )
-        return found
+        return conditions(self.encoders, batch, self.sample_rate, device)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
@@ -166,12 +146,3 @@ def cross_entropy(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
     flat = logits.transpose(1, 2).reshape(-1, logits.shape[-1]).float()  # [B, S, K, V] is how the model computes them
     nats = F.cross_entropy(flat, chosen.reshape(-1), reduction="none").view(chosen.shape).transpose(1, 2)
     return (nats * valid).sum(2) / valid.sum(2).clamp(min=1)
-
-
-def derange(captions: list[str]) -> list[int]:
-    """Choose for each row the next row that has another caption; itself only if there is none."""
-    rows = range(len(captions))
-    return [
-        next((other for other in (*rows[row:], *rows[:row]) if captions[other].strip() and captions[other] != own), row)
-        for row, own in enumerate(captions)
-    ]

@@ -1,5 +1,6 @@
 """What the training loop asks of a task, and how a task treats a network that is not in its turn."""
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,14 @@ def check_codec(codec: Mapping[str, Any], where: str, model: Any, *, decodes: bo
                 f"task.model.{name} is {own}, but the codec {where} has {found} {name}{many}: "
                 f"set task.model.{name}={found} or take another codec."
             )
+
+
+def enclose(model: Path, inside: Path) -> None:
+    """Copy a frozen model's local folder into that of a model that needs it."""
+    inside.mkdir(exist_ok=True)
+    for file in model.iterdir():
+        if file.is_file():
+            shutil.copy2(file, inside / file.name)
 
 
 def raw(net: Network) -> nn.Module:

@@ -9,17 +9,37 @@ from t2a import storage
 from t2a.config import Config
 from t2a.data.rows import DataConfig
 from t2a.nn.lora import LoraConfig
+from t2a.tasks.autoencoder import AutoencoderTaskConfig
 from t2a.tasks.clap import ClapTaskConfig
 from t2a.tasks.codec import CodecTaskConfig
+from t2a.tasks.denoiser import DenoiserTaskConfig
 from t2a.tasks.entropy import EntropyTaskConfig
 from t2a.tasks.lm import LMTaskConfig
+from t2a.tasks.vocoder import VocoderTaskConfig
 from t2a.train.optim import OptimConfig
 from t2a.train.protocol import EngineConfig
 from t2a.train.streams import follow_autoencoder, follow_codec
 from t2a.train.track import TrackConfig
 
-TaskConfig = Annotated[CodecTaskConfig | LMTaskConfig | EntropyTaskConfig | ClapTaskConfig, Field(discriminator="kind")]
-DATA_OF_TASK = {"codec": ("audio",), "lm": ("codes", "audio"), "entropy": ("codes",), "clap": ("audio",)}
+TaskConfig = Annotated[
+    CodecTaskConfig
+    | LMTaskConfig
+    | EntropyTaskConfig
+    | ClapTaskConfig
+    | AutoencoderTaskConfig
+    | VocoderTaskConfig
+    | DenoiserTaskConfig,
+    Field(discriminator="kind"),
+]
+DATA_OF_TASK = {
+    "codec": ("audio",),
+    "lm": ("codes", "audio"),
+    "entropy": ("codes",),
+    "clap": ("audio",),
+    "autoencoder": ("audio",),
+    "vocoder": ("audio",),
+    "denoiser": ("latents", "audio"),
+}
 
 
 class CheckpointConfig(Config):

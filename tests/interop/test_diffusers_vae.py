@@ -94,5 +94,5 @@ def test_what_it_does_not_know_is_refused(tmp_path):
         with pytest.raises(CheckpointError, match=message):
             diffusers_vae.load(str(tmp_path), MEL)
     (tmp_path / FILE).unlink()
-    with pytest.raises(CheckpointError, match="holds no config.json with"):
+    with pytest.raises(CheckpointError, match="holds no config"):
         diffusers_vae.load(str(tmp_path))

@@ -8,10 +8,12 @@ from torch import Tensor, nn
 from t2a.diffusion.process import DiffusionConfig, FlowConfig
 from t2a.models.denoiser import ConditionConfig, Denoiser, DenoiserConfig
 from t2a.models.dit import DiTConfig
+from t2a.models.unet import UNetConfig
 from t2a.nn.condition import Condition
 
 DIT = DiTConfig(width=16, layers=2, heads=2)
-NETWORKS = {"dit": (DIT, (3,)), "dit over 2-D latents": (DIT, (3, 4))}
+UNET = UNetConfig(width=8, multipliers=(1, 2, 2), blocks=1, heads=2, context=6, groups=4)
+NETWORKS = {"dit": (DIT, (3,)), "dit over 2-D latents": (DIT, (3, 4)), "unet": (UNET, (3, 4))}
 SEVERAL = {"text": ConditionConfig(width=6, dropout=0.3), "image": ConditionConfig(width=5, dropout=0.6)}
 
 

@@ -12,6 +12,7 @@ from t2a.audio.spectral import MelSpec
 from t2a.config import Config
 from t2a.models.pretrained import Pretrained
 from t2a.nn.conv import Conv1d, ConvTranspose1d, NormedWeight
+from t2a.nn.frames import mask_of, masked
 
 LAST_SLOPE = 0.01  # of the leaky ReLU before the last convolution, as released
 START = 0.1  # what the last convolution begins with: the logarithms that come in are far from full scale
@@ -43,8 +44,13 @@ class HifiGanConfig(Config):
 
     @property
     def sample_rate(self) -> int:
-        """Hz."""
+        """Hz of the waves."""
         return self.mel.rate
+
+    @property
+    def channels(self) -> int:
+        """Audio channels."""
+        return 1
 
     @model_validator(mode="after")
     def _fits(self) -> "HifiGanConfig":
@@ -105,14 +111,14 @@ class HifiGan(Pretrained):
 
         What fills a spectrogram up changes nothing of the wave of its real frames.
         """
-        x = masked((mel.to(self.mean.dtype) - self.mean[:, None]) / self.scale[:, None], length)
-        samples = mel.shape[-1] * self.config.mel.hop
-        x = masked(self.conv_pre(x), length)
-        reach = length
+        frames, hop = mel.shape[-1], self.config.mel.hop
+        mask = mask_of(length, frames)
+        x = (mel.to(self.mean.dtype) - self.mean[:, None]) / self.scale[:, None]
+        x, reach = masked(self.conv_pre(masked(x, mask)), mask), length
         for stage in self.stages:
             x, reach = stage(x, reach)
-        wave = torch.tanh(self.conv_post(functional.leaky_relu(x, LAST_SLOPE)))[..., :samples]
-        return masked(wave, None if length is None else length * self.config.mel.hop).float()
+        wave = torch.tanh(self.conv_post(functional.leaky_relu(x, LAST_SLOPE)))[..., : frames * hop]
+        return masked(wave.float(), None if mask is None else mask.repeat_interleave(hop, 1))
 
     def fold(self) -> Self:
         """Put weights in the place of their directions and lengths, for quicker inference; return the model itself.
@@ -140,13 +146,16 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor, length: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return [B, C / 2, T'] and the number of its real samples."""
-        # A surplus that is odd leaves one sample more than T * rate, as in the released models.
-        spread, cut = self.up.spread(functional.leaky_relu(x, self.slope), self.up.bias), (self.kernel - self.rate) // 2
-        reach = None if length is None else length * self.rate + (self.kernel - self.rate) % 2
-        x = masked(spread[..., cut : spread.shape[-1] - cut], reach)
-        fused = self.blocks[0](x, reach)
+        surplus = self.kernel - self.rate
+        x = self.up.spread(functional.leaky_relu(x, self.slope), self.up.bias)
+        # An odd surplus leaves one sample more than T * rate, as in the released models.
+        x = x[..., surplus // 2 : x.shape[-1] - surplus // 2]
+        reach = None if length is None else length * self.rate + surplus % 2
+        mask = mask_of(reach, x.shape[-1])
+        x = masked(x, mask)
+        fused = self.blocks[0](x, mask)
         for block in self.blocks[1:]:
-            fused = fused + block(x, reach)
+            fused = fused + block(x, mask)
         return fused / len(self.blocks), reach
 
 
@@ -159,17 +168,10 @@ class ResidualBlock(nn.Module):
         self.dilated = nn.ModuleList(Conv1d(width, width, kernel, dilation=dilation) for dilation in dilations)
         self.plain = nn.ModuleList(Conv1d(width, width, kernel) for _ in dilations if config.paired)
 
-    def forward(self, x: Tensor, length: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         for place, dilated in enumerate(self.dilated):
             y = dilated(functional.leaky_relu(x, self.slope))
             if self.plain:
-                y = self.plain[place](functional.leaky_relu(masked(y, length), self.slope))
-            x = x + masked(y, length)
+                y = self.plain[place](functional.leaky_relu(masked(y, mask), self.slope))
+            x = x + masked(y, mask)
         return x
-
-
-def masked(x: Tensor, length: Tensor | None) -> Tensor:
-    """Zero what lies beyond the first `length` [B] samples of [B, C, T], so that convolutions see padding there."""
-    if length is None:
-        return x
-    return x * (torch.arange(x.shape[-1], device=x.device) < length[:, None])[:, None]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from t2a.audio.spectral import MelSpec, istft
 from t2a.config import Config
 from t2a.models.pretrained import Pretrained
+from t2a.nn.frames import mask_of, masked
 from t2a.nn.uncast import Uncast
 
 LOUDEST = math.log(100)  # logarithm of the largest magnitude: an early step must not blow up
@@ -35,8 +36,13 @@ class VocosConfig(Config):
 
     @property
     def sample_rate(self) -> int:
-        """Hz."""
+        """Hz of the waves."""
         return self.mel.rate
+
+    @property
+    def channels(self) -> int:
+        """Audio channels."""
+        return 1
 
     @property
     def transform(self) -> int:
@@ -92,16 +98,13 @@ class Vocos(Pretrained):
 
         What fills a spectrogram up changes nothing of the wave of its real frames.
         """
-        real = None if length is None else torch.arange(mel.shape[-1], device=mel.device) < length[:, None]
-        mel = mel.to(self.embed.weight.dtype)
-        mask = None if real is None else real[:, None].to(mel.dtype)
-        x = self.norm(self.embed(mel if mask is None else mel * mask).transpose(1, 2)).transpose(1, 2)
+        real, hop = mask_of(length, mel.shape[-1]), self.config.mel.hop
+        x = self.embed(masked(mel.to(self.embed.weight.dtype), real))
+        x = self.norm(x.transpose(1, 2)).transpose(1, 2)
         for block in self.blocks:
-            x = block(x, mask)
-        wave = self.inverse(self.head(self.final_norm(x.transpose(1, 2))), real)
-        if real is not None:
-            wave = wave * real.repeat_interleave(self.config.mel.hop, 1)
-        return wave[:, None]
+            x = block(x, real)
+        wave = self.inverse(self.head(self.final_norm(x.transpose(1, 2))), real)[:, None]
+        return masked(wave, None if real is None else real.repeat_interleave(hop, 1))
 
     def fold(self) -> "Vocos":
         """Return the model itself: there is nothing to fold for inference."""
@@ -120,8 +123,8 @@ class Block(nn.Module):
         self.project = nn.Linear(config.hidden, width)
         self.scale = nn.Parameter(torch.full((width,), 1 / config.layers))
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        y = self.depthwise(x if mask is None else x * mask).transpose(1, 2)
+    def forward(self, x: Tensor, real: Tensor | None) -> Tensor:
+        y = self.depthwise(masked(x, real)).transpose(1, 2)
         y = self.project(nn.functional.gelu(self.expand(self.norm(y))))
         return x + (self.scale * y).transpose(1, 2)
 
