@@ -129,9 +129,8 @@ class LMTask:
         """Codes [B, K, L] and frames [B] of a batch of either kind."""
         if "codes" in batch:
             return batch["codes"], batch["length"]
-        return encode(
-            self.codec.to(batch["audio"].device), batch["audio"], batch["length"], self.config.model.codebooks
-        )
+        model, audio = self.config.model, batch["audio"]
+        return encode(self.codec.to(audio.device), audio, batch["length"], model.codebooks, model.channels)
 
     def _conditions(self, batch: Mapping[str, Any], device: torch.device) -> dict[str, Condition]:
         return conditions(self.encoders, batch, self.sample_rate, device)

@@ -104,6 +104,17 @@ def test_sound_is_trained_on_as_its_precomputed_codes_would_be(task, codec):
     assert all(p.grad is None for p in task.codec.parameters())
 
 
+def test_the_channels_of_stereo_sound_are_coded_one_by_one(codec):
+    task, wave = make(codec, codebooks=4, channels=2), torch.randn(1, 2, 96)
+    nets = {"lm": task.networks()["lm"].eval()}
+    left, right = (task.codec.encode(wave[:, [side]]) for side in (0, 1))
+    codes = torch.stack([left[:, 0], right[:, 0], left[:, 1], right[:, 1]], dim=1)
+    rest = {"captions": ["a dog barks"], "ids": ["x"]}
+    coded, _ = one_loss(task, nets, {"codes": codes, "length": torch.tensor([12]), **rest})
+    heard, _ = one_loss(task, nets, {"audio": wave, "length": torch.tensor([96]), **rest})
+    assert coded.item() == pytest.approx(heard.item(), rel=1e-5)
+
+
 def test_frames_past_the_length_change_nothing(task):
     torch.manual_seed(0)
     nets, batch = {"lm": task.networks()["lm"].eval()}, a_batch(2)
