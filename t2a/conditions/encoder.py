@@ -1,6 +1,7 @@
 """What a condition encoder is to those who use it: something frozen that reads one part of a request or of a row."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -60,6 +61,10 @@ class Buildable(Protocol):
 
     def build(self, device: torch.device | str = "cpu") -> Encoder:
         """Load the encoder. Raises `ConfigError` where that cannot be."""
+        ...
+
+    def exported(self, folder: Path, name: str) -> "Buildable":
+        """Give the config that a model folder keeps of it, and put there what that one needs, at `folder / name`."""
         ...
 
     def fingerprint(self) -> str:

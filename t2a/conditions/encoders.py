@@ -32,8 +32,9 @@ class EncodersFile(Config):
     NAME: ClassVar[str] = "encoders.yaml"
 
     def write(self, folder: Path) -> None:
-        """Put it into a model folder."""
-        (folder / self.NAME).write_text(dump(self), encoding="utf-8")
+        """Put it into a model folder, with what the encoders need there, in `encoders/` by the condition's name."""
+        kept = {name: config.exported(folder, f"encoders/{name}") for name, config in self.encoders.items()}
+        (folder / self.NAME).write_text(dump(EncodersFile.model_validate({"encoders": kept})), encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> "EncodersFile":

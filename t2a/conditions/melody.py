@@ -2,7 +2,8 @@
 
 import hashlib
 import math
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -40,6 +41,10 @@ class ChromaConfig(ChromaSpec):
     def build(self, device: torch.device | str = "cpu") -> "ChromaEncoder":
         """Make the encoder; there is nothing to load."""
         return ChromaEncoder(self, device)
+
+    def exported(self, folder: Path, name: str) -> Self:
+        """Keep the settings; there is nothing else."""
+        return self
 
     def fingerprint(self) -> str:
         """Digest the settings."""

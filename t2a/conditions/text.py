@@ -5,14 +5,15 @@ import warnings
 from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from t2a.conditions import weights
-from t2a.conditions.encoder import Reads
+from t2a.conditions.encoder import Encoder, Reads
 from t2a.config import Config
 from t2a.errors import ConfigError
 from t2a.nn.condition import Condition, padded
@@ -33,9 +34,13 @@ class TextConfig(Config):
     def source(self) -> str:
         """Where the weights are: a local folder or a name on the Hugging Face hub."""
 
-    def build(self, device: torch.device | str = "cpu") -> "TextEncoder":
+    def build(self, device: torch.device | str = "cpu") -> Encoder:
         """Load the encoder. Raises `ConfigError`."""
         return TextEncoder(self, device)
+
+    def exported(self, folder: Path, name: str) -> Self:
+        """Name the weights as ever: they lie where they have lain."""
+        return self
 
     def fingerprint(self) -> str:
         """Digest the kind, the limit and the weights, wherever these lie."""

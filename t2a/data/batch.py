@@ -1,5 +1,6 @@
 """Batches of tensors for the loop, and the account of what the loop has taken."""
 
+import json
 import logging
 import math
 import time
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from t2a.data.captions import caption, normalise
+from t2a.data.captions import caption, normalise, said
 from t2a.data.position import Position
 from t2a.data.rows import FULL_SCALE, PATIENCE, DataConfig, Example
 from t2a.data.shards import Shard, read_manifest
@@ -30,7 +31,8 @@ class Batches:
     """Cut one rank's part of the stream into batches of `batch_size` usable rows.
 
     A batch is {"audio": float32 [B, C, T], "codes": int64 [B, K, L] or "latents": float32 [B, C, (F,) L], "length":
-    int64 [B], "captions", "ids", "states": {name: StoredCondition}}; states that one of its rows lacks are left out.
+    int64 [B], "captions", "said": all that is said of each row's sound, "ids", "states": {name: StoredCondition}};
+    states that one of its rows lacks are left out.
     `position` counts what was taken: rows fetched ahead are not consumed, and what is unusable is consumed with the
     next batch. `wait` is the time in seconds that the last take was blocked for want of data. Rows that the initial
     position holds already are left out, so that a stream planned from an older checkpoint is exact too.
@@ -63,6 +65,7 @@ class Batches:
             self.config.tensor: _tensor(values),
             "length": torch.tensor([int(block["length"][i]) for block, i in rows]),
             "captions": [str(block["caption"][i]) for block, i in rows],
+            "said": [json.loads(block["said"][i]) for block, i in rows],
             "ids": [str(block["id"][i]) for block, i in rows],
             "states": _states(rows),
         }
@@ -152,7 +155,7 @@ def held_out(config: DataConfig, split: str, batch_size: int, rank: int, world: 
     return [_evaluation_batch(config, columns, rows[i : i + batch_size]) for i in range(0, len(rows), batch_size)]
 
 
-Held = tuple[Example, str, str, float, dict[str, bytes]]  # an example, its caption, its id, its weight, its states
+Held = tuple[Example, list[str], str, float, dict[str, bytes]]  # an example, its captions, its id, weight and states
 Columns = Mapping[str, StatesColumn]
 
 
@@ -185,12 +188,12 @@ def _example(config: DataConfig, columns: Columns, row: dict[str, Any], reason: 
         skips.skip(str(unusable), row["id"])
         return _filler(config, columns)
     skips.keep()
-    return example, text, row["id"], 1.0, states
+    return example, [text, *said(row, config.captions)], row["id"], 1.0, states
 
 
 def _filler(config: DataConfig, columns: Columns) -> Held:
     nothing = {name: none(made) for name, made in columns.items()}
-    return Example(np.zeros(config.shape, config.dtype), config.shape[-1]), "", "", 0.0, nothing
+    return Example(np.zeros(config.shape, config.dtype), config.shape[-1]), [""], "", 0.0, nothing
 
 
 def _evaluation_batch(config: DataConfig, columns: Columns, rows: list[Held]) -> Batch:
@@ -199,7 +202,8 @@ def _evaluation_batch(config: DataConfig, columns: Columns, rows: list[Held]) ->
     return {
         config.tensor: _tensor(np.stack([example.values for example in examples])),
         "length": torch.tensor([example.length for example in examples]),
-        "captions": list(captions),
+        "captions": [own[0] for own in captions],
+        "said": [list(dict.fromkeys(text for text in own if text)) for own in captions],
         "ids": list(ids),
         "weight": torch.tensor(weights),
         "states": {

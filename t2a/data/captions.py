@@ -39,13 +39,18 @@ def caption(row: Mapping[str, Any], where: float, config: CaptionConfig) -> str:
 
     Raises UnusableError when one is needed and there is none, or when one has an excluded word.
     """
-    captions = [text for text in row["captions"] or [] if text and text.strip()]
+    captions = _captions(row)
     _check(captions, config.exclude)
     if captions:
         return captions[int(where * len(captions)) if config.choose == "random" else 0]
     if config.needed:
         raise UnusableError("no caption")
     return ""
+
+
+def said(row: Mapping[str, Any], config: CaptionConfig) -> list[str]:
+    """All that is said of a row's sound, as the config wants it written, each once."""
+    return list(dict.fromkeys(normalise(text, config) for text in _captions(row)))
 
 
 def normalise(text: str, config: CaptionConfig) -> str:
@@ -71,6 +76,10 @@ def join(first: str, second: str) -> str:
     as_it_is = word == "I" or (len(word) > 1 and word.isupper())
     second = second if as_it_is else second[0].lower() + second[1:]
     return f"{first.rstrip('.!?,;: ')} and {second}"
+
+
+def _captions(row: Mapping[str, Any]) -> list[str]:
+    return [text for text in row["captions"] or [] if text and text.strip()]
 
 
 def _check(captions: Sequence[str], excluded: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """The stream: visits of the plan, read, decoded, cropped and shuffled by Ray Data, in an order that can be resumed."""
 
 import functools
+import json
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import ray.data
 
-from t2a.data.captions import caption, join, normalise
+from t2a.data.captions import caption, join, normalise, said
 from t2a.data.mixing import Draws, draw, partner
 from t2a.data.plan import Plan, Visit
 from t2a.data.position import Position
@@ -166,20 +167,20 @@ def _block(config: DataConfig, plan: Plan, rows: list[Row], threads: ThreadPoolE
     values = np.zeros((len(rows), *config.shape), config.dtype)
     columns = plan.states if config.states else {}
 
-    def fill(index: int) -> tuple[str, str, int, dict[str, bytes]]:
-        """Decode into the block: (reason, caption, length, states)."""
+    def fill(index: int) -> tuple[str, str, str, int, dict[str, bytes]]:
+        """Decode into the block: (reason, caption, all captions, length, states)."""
         row = rows[index]
         if row.reason:
-            return row.reason, "", 0, dict.fromkeys(columns, MISSING)
+            return row.reason, "", "[]", 0, dict.fromkeys(columns, MISSING)
         try:
-            example, text = _example(config, row)
+            example, text, captions = _example(config, row)
             states = states_of(columns, row.stored, text, example.start, example.length)
         except UnusableError as reason:
-            return str(reason), "", 0, dict.fromkeys(columns, MISSING)
+            return str(reason), "", "[]", 0, dict.fromkeys(columns, MISSING)
         values[index] = example.values
-        return "", text, example.length, states
+        return "", text, json.dumps(captions), example.length, states
 
-    reasons, texts, lengths, states = zip(*threads.map(fill, range(len(rows))), strict=True)
+    reasons, texts, told, lengths, states = zip(*threads.map(fill, range(len(rows))), strict=True)
     return {
         "visit": np.array([row.visit.number for row in rows], np.int64),
         "place": np.array([row.place for row in rows], np.int64),
@@ -189,6 +190,7 @@ def _block(config: DataConfig, plan: Plan, rows: list[Row], threads: ThreadPoolE
         "id": np.array([row.stored["id"] or "" for row in rows], object),
         "reason": np.array(reasons, object),
         "caption": np.array(texts, object),
+        "said": np.array(told, object),
         "length": np.array(lengths, np.int64),
         config.tensor: values,
         **{column(name): np.array([found[name] for found in states], object) for name in columns},
@@ -196,10 +198,11 @@ def _block(config: DataConfig, plan: Plan, rows: list[Row], threads: ThreadPoolE
     }
 
 
-def _example(config: DataConfig, row: Row) -> tuple[Example, str]:
-    """Make a row's example and its text. Raises UnusableError for the row itself.
+def _example(config: DataConfig, row: Row) -> tuple[Example, str, list[str]]:
+    """Make a row's example, its text, and all that is said of it. Raises UnusableError for the row itself.
 
-    A partner that cannot be used leaves the row as it is: it is counted when its own turn comes.
+    A partner that cannot be used leaves the row as it is: it is counted when its own turn comes. Of a mixture its own
+    text alone is said.
     """
     text = caption(row.stored, row.where[1], config.captions)
     example = config.example(row.stored, row.where[0])
@@ -211,5 +214,6 @@ def _example(config: DataConfig, row: Row) -> tuple[Example, str]:
         except UnusableError:
             mixture = None
         if mixture is not None:
-            example, text = mixture, join(text, words)
-    return example, normalise(text, config.captions)
+            text = normalise(join(text, words), config.captions)
+            return mixture, text, [text]
+    return example, normalise(text, config.captions), said(row.stored, config.captions)

@@ -25,6 +25,7 @@ class Clip:
     captions: list[str]
     turn: int
     """its place in the drawn order: those below n are a sample of n clips"""
+    category: str = ""
 
 
 def sample(
@@ -48,7 +49,7 @@ def sample(
             skips.skip("silent", row["id"])
             continue
         skips.keep()
-        yield Clip(row["id"], np.ascontiguousarray(wave), row["captions"] or [], turn)
+        yield Clip(row["id"], np.ascontiguousarray(wave), row["captions"] or [], turn, row["category"] or "")
 
 
 def draw(corpus: str, split: str, rows: int, seed: int) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -69,7 +70,7 @@ def draw(corpus: str, split: str, rows: int, seed: int) -> Iterator[tuple[int, d
         if not places:
             continue
         try:
-            stored = read_row_group(corpus, shard, group, ["id", "audio", "captions"])
+            stored = read_row_group(corpus, shard, group, ["id", "audio", "captions", "category"])
         except DamagedError as error:
             raise DataError(f"{corpus}/{shard.name} cannot be read ({error}); write the corpus again.") from error
         yield from ((turns[place], stored[place - begin]) for place in places)

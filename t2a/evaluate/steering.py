@@ -17,6 +17,7 @@ from t2a.evaluate.evaluation import Evaluation
 from t2a.generate.judge import Judge
 from t2a.generate.loading import Generator, load
 from t2a.generate.sounding import decode
+from t2a.metrics.clap_score import clap_score
 from t2a.metrics.interval import bootstrap
 from t2a.metrics.retrieval import percentile, recall
 from t2a.models.codec import Codec
@@ -64,7 +65,8 @@ def evaluate_steering(
     """Generate for each of up to `clips` distinct held-out captions at each guidance, and let the judge rank.
 
     "rank" is the share of the other captions that the judge finds less fitting than the right one (0.5 is chance),
-    "r@k" whether it stands among the best k. The held-out clips themselves, through the codec, show what the judge can
+    "r@k" whether it stands among the best k, "clap_score" its cosine and "clap_gain" what that is above the mean of the
+    other captions. The held-out clips themselves, through the codec, show what the judge can
     tell at best. Every clip is as long as the held-out one, at most `seconds`: most sounds end, and no model learns
     what would come then. Length alone tells something, so guidance 0, which hears no text, is the baseline.
     "gain" is the difference of ranks within each caption; each is a mean over `takes` clips of different seeds.
@@ -87,6 +89,9 @@ def evaluate_steering(
         figures[f"rank/{system}"] = bootstrap(ranks[system])
         for k in (1, 5):
             figures[f"r@{k}/{system}"] = bootstrap(np.mean([recall(score, right, k) for score in scores], axis=0))
+        fits = [clap_score(score, right) for score in scores]
+        figures[f"clap_score/{system}"] = bootstrap(np.mean([fit.own for fit in fits], axis=0))
+        figures[f"clap_gain/{system}"] = bootstrap(np.mean([fit.gain for fit in fits], axis=0))
         clips_made += [Made(system, *rest) for rest in zip(captions, tries[0], ranks[system].tolist(), strict=True)]
     for low, high in combinations(sorted(guidances), 2):
         gain = ranks[f"guidance {high:g}"] - ranks[f"guidance {low:g}"]

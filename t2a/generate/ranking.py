@@ -2,19 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from t2a.conditions.clap import Clap
+from t2a.conditions.clap import Clap, trained
 from t2a.conditions.encoder import Sounds
 from t2a.errors import ConfigError
 from t2a.generate.judge import Judge
 from t2a.generate.loading import Generator, Progress
 from t2a.generate.states import together
-from t2a.models.pretrained import CONFIG, read_config
 
 TRIES = 2**20  # seeds of one prompt's tries lie this far apart, so that those of neighbouring seeds never meet
 
@@ -32,11 +30,7 @@ def judge_of(where: str) -> Scores:
 
     The latter is a folder that this program did not write, or a name of the hub.
     """
-    folder = Path(where)
-    named = not folder.is_dir() and "://" not in where and not where.startswith("models:/")
-    if named or ((folder / CONFIG).is_file() and "t2a_version" not in read_config(folder)):
-        return Clap(where)
-    return Judge.from_folder(where)
+    return Clap(where) if trained(where) is None else Judge.from_folder(where)
 
 
 class Ranked(NamedTuple):

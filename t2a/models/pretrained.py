@@ -24,9 +24,13 @@ NAMED = 3  # tensors named in an error, of each sort
 
 
 class Pretrained(nn.Module):
-    """A module that is built from one config, kept in `self.config`, and lives in a folder."""
+    """A module that is built from one config, kept in `self.config`, and lives in a folder.
+
+    parts: other model types that training may begin with, by the part of this name that both have.
+    """
 
     model_type: ClassVar[str]
+    parts: ClassVar[Mapping[str, str]] = {}
     config_class: ClassVar[type[Config]]
     config: Config
 

@@ -1,4 +1,4 @@
-"""Pre-norm decoder: causal self-attention, optional cross-attention, feed-forward, with a cache for generation."""
+"""Pre-norm transformers: an encoder, and a causal decoder with cross-attention and a cache for generation."""
 
 import math
 from collections.abc import Callable
@@ -93,6 +93,39 @@ class Block(nn.Module):
         return x + self.drop(self.contract(hidden))
 
 
+def initialise(blocks: nn.ModuleList, shape: Shape) -> None:
+    """Draw the weights of a stack so that its residual stream keeps its variance whatever the depth (GPT-2)."""
+    for module in blocks.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=1 / math.sqrt(module.in_features))
+    for block in blocks:
+        for part in (block.self_attention, block.cross_attention):
+            if part is not None:
+                nn.init.normal_(part.outward.weight, std=(shape.width * 2 * len(blocks)) ** -0.5)
+        nn.init.normal_(block.contract.weight, std=(shape.feedforward * 2 * len(blocks)) ** -0.5)
+
+
+class Encoder(nn.Module):
+    """A stack of blocks over [B, N, D] in which every token sees all real ones; positions are the caller's."""
+
+    def __init__(self, shape: Shape, layers: int, checkpoint: bool = False):
+        """checkpoint: in training keep no activations inside the blocks but compute them again for the gradients."""
+        super().__init__()
+        self.checkpoint = checkpoint
+        self.blocks = nn.ModuleList(Block(shape) for _ in range(layers))
+        self.norm = nn.LayerNorm(shape.width)
+        initialise(self.blocks, shape)
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        """Map [B, N, D] -> [B, N, D]; real: bool [B, N], one of a row at least."""
+        mask = real[:, None, None, :]
+        for block in self.blocks:
+            given = (block, x, mask, None, None, None)
+            again = self.checkpoint and self.training and torch.is_grad_enabled()
+            x = checkpoint(_whole, *given, use_reentrant=False) if again else _whole(*given)
+        return self.norm(x)
+
+
 class Decoder(nn.Module):
     """A stack of blocks over [B, N, D] with positions counted over real tokens only.
 
@@ -106,17 +139,7 @@ class Decoder(nn.Module):
         self.shape, self.positions, self.checkpoint = shape, positions, checkpoint
         self.blocks = nn.ModuleList(Block(shape) for _ in range(layers))
         self.norm = nn.LayerNorm(shape.width)
-        self.apply(self._initialise)
-        for block in self.blocks:  # GPT-2: the residual stream keeps its variance whatever the depth
-            for part in (block.self_attention, block.cross_attention):
-                if part is not None:
-                    nn.init.normal_(part.outward.weight, std=(shape.width * 2 * layers) ** -0.5)
-            nn.init.normal_(block.contract.weight, std=(shape.feedforward * 2 * layers) ** -0.5)
-
-    @staticmethod
-    def _initialise(module: nn.Module) -> None:
-        if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=1 / math.sqrt(module.in_features))
+        initialise(self.blocks, shape)
 
     def forward(
         self, x: Tensor, real: Tensor | None = None, context: Tensor | None = None, context_mask: Tensor | None = None

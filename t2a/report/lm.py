@@ -9,7 +9,7 @@ from t2a.evaluate.steering import Made, Steering
 from t2a.report import figures
 from t2a.report.page import AudioCard, Cards, Figures, Measure, Note, Page, Section
 
-BETTER = {"nats": "lower", "rank": "higher", "r@1": "higher", "r@5": "higher"}
+BETTER = {"nats": "lower", "rank": "higher", "r@1": "higher", "r@5": "higher", "clap_gain": "higher"}
 
 
 def write_lm_page(path: Path, evaluation: Evaluation, steering: Steering, model: str, corpus: str, split: str) -> None:

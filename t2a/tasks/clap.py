@@ -14,10 +14,12 @@ from t2a.conditions.encoders import EncodersFile
 from t2a.conditions.text import MiniLMConfig, T5Config, TextEncoder
 from t2a.config import Config
 from t2a.errors import ConfigError
-from t2a.losses.contrastive import contrastive
+from t2a.losses.contrastive import contrastive, fits
 from t2a.models.clap import Clap, ClapConfig
 from t2a.nn.condition import Condition
 from t2a.tasks.task import Network
+
+MOST = 16  # captions of a clip that count; all processes must have as many
 
 
 class ClapTaskConfig(Config):
@@ -63,16 +65,17 @@ class ClapTask:
     ) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
         """Yield the contrastive loss over the rows of all processes."""
         audio, text, scale = nets["clap"](batch["audio"], batch["length"], self._states(batch))
-        loss = contrastive(audio, text, scale, labels(batch["captions"]).to(audio.device))
+        own, said = (numbers.to(audio.device) for numbers in numbered(batch["captions"], batch["said"]))
+        loss = contrastive(audio, text, scale, own, said)
         yield "clap", loss, {"loss/contrastive": loss.detach(), "clap/scale": scale.detach()}
 
     @torch.no_grad()
     def evaluate(self, nets: Mapping[str, Network], batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Tell for each row whether its caption is the nearest of the batch, and how near it is beside the others."""
+        """Tell for each row whether the nearest caption of the batch fits, and how much nearer its own is."""
         audio, text, _ = nets["clap"](batch["audio"], batch["length"], self._states(batch))
-        similarity, same = audio @ text.T, _same(batch["captions"]).to(audio.device)
-        others = (similarity * ~same).sum(1) / (~same).sum(1).clamp(min=1)
-        nearest = same.gather(1, similarity.argmax(1, keepdim=True))[:, 0]
+        similarity, right = audio @ text.T, fits(*numbered(batch["captions"], batch["said"])).to(audio.device)
+        others = (similarity * ~right).sum(1) / (~right).sum(1).clamp(min=1)
+        nearest = right.gather(1, similarity.argmax(1, keepdim=True))[:, 0]
         return {"r@1": nearest.float(), "margin": similarity.diagonal() - others}
 
     def samples(self, nets: Mapping[str, Network], batch: Mapping[str, Any]) -> dict[str, tuple[Tensor, int]]:
@@ -91,12 +94,18 @@ class ClapTask:
         return self.text.to(batch["audio"].device)(batch["captions"])
 
 
-def labels(captions: Sequence[str]) -> Tensor:
-    """Number captions int64 [B] so that equal ones have equal numbers, on every process."""
-    digests = (hashlib.sha256(caption.strip().lower().encode()).digest() for caption in captions)
-    return torch.tensor([int.from_bytes(digest[:8], "big", signed=True) for digest in digests])
+def numbered(captions: Sequence[str], said: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
+    """Number captions int64 [B] and all that is said of each row [B, MOST], equal ones alike, on every process.
+
+    A row's own caption comes first. What is left of its places is 0.
+    """
+    every = torch.zeros(len(captions), MOST, dtype=torch.int64)
+    for row, caption, others in zip(every, captions, said, strict=True):
+        distinct = list(dict.fromkeys(_number(text) for text in (caption, *others)))[:MOST]
+        row[: len(distinct)] = torch.tensor(distinct)
+    return every[:, 0].clone(), every
 
 
-def _same(captions: Sequence[str]) -> Tensor:
-    numbers = labels(captions)
-    return numbers[:, None] == numbers[None]
+def _number(caption: str) -> int:
+    digest = hashlib.sha256(caption.strip().lower().encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)

@@ -15,6 +15,7 @@ from t2a.tasks.codec import CodecTaskConfig
 from t2a.tasks.denoiser import DenoiserTaskConfig
 from t2a.tasks.entropy import EntropyTaskConfig
 from t2a.tasks.lm import LMTaskConfig
+from t2a.tasks.ssast import SsastTaskConfig
 from t2a.tasks.vocoder import VocoderTaskConfig
 from t2a.train.optim import OptimConfig
 from t2a.train.protocol import EngineConfig
@@ -26,6 +27,7 @@ TaskConfig = Annotated[
     | LMTaskConfig
     | EntropyTaskConfig
     | ClapTaskConfig
+    | SsastTaskConfig
     | AutoencoderTaskConfig
     | VocoderTaskConfig
     | DenoiserTaskConfig,
@@ -36,6 +38,7 @@ DATA_OF_TASK = {
     "lm": ("codes", "audio"),
     "entropy": ("codes",),
     "clap": ("audio",),
+    "ssast": ("audio",),
     "autoencoder": ("audio",),
     "vocoder": ("audio",),
     "denoiser": ("latents", "audio"),
@@ -64,7 +67,8 @@ class Run(Config):
     cpus: logical CPUs a worker takes from Ray; at least one CPU of the cluster must stay free for reading data.
     max_failures: how often a lost worker or node is replaced before the run gives up; -1 never gives up.
     log_rows: keep the ids of the rows that each rank took in the checkpoints.
-    init: an exported model (a folder, a run, s3://, models:/name@alias) whose weights the run begins with.
+    init: an exported model (a folder, a run, s3://, models:/name@alias) whose weights the run begins with; it may be
+    that of a part, as an ssast is of a clap.
     lora: train low-rank changes of that model alone; they are merged into what is exported.
     """
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors
 import torch
@@ -27,11 +27,10 @@ def networks(run: Run, task: Task, resumed: bool) -> dict[str, nn.Module]:
     """
     made = task.networks()
     if run.init and not resumed:
-        model = _exported(made)
-        folder = _folder(model, run.init)
-        tensors = read_tensors(folder / WEIGHTS)
-        check_fit(run.init, model.state_dict(), tensors, "task.model")
-        model.load_state_dict(tensors)
+        found = _start(_exported(made), run)
+        tensors = found.of(read_tensors(found.folder / WEIGHTS))
+        check_fit(run.init, found.module.state_dict(), tensors, found.name)
+        found.module.load_state_dict(tensors)
     if run.lora:
         adapt(_exported(made), run.lora)
     return made
@@ -43,9 +42,9 @@ def check_start(run: Run, task: Task) -> None:
         return
     with torch.device("meta"):
         model = _exported(task.networks())
-    folder = _folder(model, run.init)
-    check_fit(run.init, model.state_dict(), _shapes(folder / WEIGHTS), "task.model")
-    own, other = model.config.model_dump(mode="json"), read_config(folder)
+    found = _start(model, run)
+    check_fit(run.init, found.module.state_dict(), found.of(_shapes(found.folder / WEIGHTS)), found.name)
+    own, other = found.settings(model.config.model_dump(mode="json")), found.settings(read_config(found.folder))
     differing = [f"{key} {other.get(key)} there, {own[key]} here" for key in own if other.get(key) != own[key]]
     if differing:
         log.warning("init: the model of %s was made with other settings: %s", run.init, "; ".join(differing))
@@ -67,12 +66,42 @@ def _exported(made: Mapping[str, nn.Module]) -> Pretrained:
     return next(network for network in made.values() if isinstance(network, Pretrained))
 
 
-def _folder(model: Pretrained, where: str) -> Path:
-    folder = locate(where)
+class _Start(NamedTuple):
+    """The module that begins with exported weights, the folder these lie in, and the part of both models it is."""
+
+    module: nn.Module
+    folder: Path
+    part: str
+    """"" = the whole model"""
+
+    @property
+    def name(self) -> str:
+        return f"task.model.{self.part}" if self.part else "task.model"
+
+    def of(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Choose the part's tensors of a model's, under their names within it."""
+        before = f"{self.part}." if self.part else ""
+        return {name.removeprefix(before): tensor for name, tensor in tensors.items() if name.startswith(before)}
+
+    def settings(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Choose the part's settings of a model's."""
+        return config.get(self.part, {}) if self.part else config
+
+
+def _start(model: Pretrained, run: Run) -> _Start:
+    assert run.init is not None
+    folder = locate(run.init)
     found: Any = read_config(folder).get("model_type")
-    if found != model.model_type:
-        raise ConfigError(f"init: {where} holds a model of type {found!r}, the task trains a {model.model_type!r}.")
-    return folder
+    wanted = {model.model_type: "", **model.parts}
+    if found not in wanted:
+        raise ConfigError(
+            f"init: {run.init} holds a model of type {found!r}, the task trains a {model.model_type!r}"
+            + (f", which begins with one of: {', '.join(wanted)}." if model.parts else ".")
+        )
+    part = wanted[found]
+    if run.lora and part:
+        raise ConfigError(f"init: {run.init} is but the {part} of a {model.model_type}, and lora adapts a whole model.")
+    return _Start(model.get_submodule(part), folder, part)
 
 
 def _shapes(path: Path) -> dict[str, Tensor]:

@@ -66,3 +66,15 @@ def test_the_score_is_the_cosine_of_both_vectors(folder):
 def test_fingerprints_tell_the_towers_apart(folder):
     text, audio = ClapConfig(kind="clap", name=str(folder)), ClapAudioConfig(kind="clap_audio", name=str(folder))
     assert len({text.fingerprint(), audio.fingerprint()}) == 2
+
+
+def test_token_states_are_those_below_the_vector(folder):
+    from transformers import AutoTokenizer, ClapModel
+
+    encoder = ClapConfig(kind="clap", name=str(folder), form="tokens").build()
+    tokens, mask = encoder(["a dog barks", "bell"])
+    inputs = AutoTokenizer.from_pretrained(folder)(["bell"], return_tensors="pt")
+    expected = ClapModel.from_pretrained(folder).eval().text_model(**inputs).last_hidden_state[0]
+    torch.testing.assert_close(tokens[1, : len(expected)], expected, atol=1e-5, rtol=0)
+    assert mask.sum(1).tolist() == [3, 1]
+    assert encoder.width == 16

@@ -1,3 +1,4 @@
+import json
 import time
 from collections.abc import Iterator
 
@@ -26,6 +27,7 @@ def block(visit: int, bad: dict[int, str] | None = None, rows: int = 6, epoch: i
         "id": np.array([f"{visit}.{place}" for place in places], object),
         "reason": np.array(reasons, object),
         "caption": np.array([f"row {place}" for place in places], object),
+        "said": np.array([json.dumps([f"row {place}", "a row"]) for place in places], object),
         "length": np.full(rows, 8),
         "audio": np.broadcast_to(places.astype(np.int16)[:, None, None] * 4096, (rows, 1, 8)),
     }
@@ -40,7 +42,8 @@ def test_a_batch_is_what_tasks_are_promised():
     assert batch["length"].tolist() == [8] * 4
     assert batch["ids"] == ["0.0", "0.1", "0.2", "0.3"]
     assert batch["captions"][3] == "row 3"
-    assert set(batch) == {"audio", "length", "captions", "ids", "states"}
+    assert batch["said"][3] == ["row 3", "a row"]
+    assert set(batch) == {"audio", "length", "captions", "said", "ids", "states"}
     assert batch["states"] == {}
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from t2a.data.captions import STOP_WORDS, CaptionConfig, caption, join, normalise
+from t2a.data.captions import STOP_WORDS, CaptionConfig, caption, join, normalise, said
 from t2a.data.skips import UnusableError
 
 ANY = CaptionConfig()
@@ -63,3 +63,9 @@ def test_words_of_order_and_relation_are_no_stop_words():
 )
 def test_a_mixture_tells_of_both_sounds(first, second, both):
     assert join(first, second) == both
+
+
+def test_all_that_is_said_of_a_row_is_written_as_its_caption_is():
+    row = {"captions": ["A dog, barking.", " ", None, "a dog barking", "Rain."]}
+    assert said(row, CaptionConfig(lower=True, strip_punctuation=True)) == ["a dog barking", "rain"]
+    assert said({"captions": None}, CaptionConfig(needed=False)) == []

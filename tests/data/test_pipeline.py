@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 from collections import Counter, deque
@@ -245,6 +246,16 @@ def test_captions_are_normalised_as_a_mixture_tells_them(tones):
     config = mixing(uri, probability=1, captions=words)
     texts = [text for _, text, _ in examples(config, manifest, Position(), 10).values()]
     assert all(re.fullmatch(r"tone number \d and tone number \d", text) for text in texts)
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_all_that_is_said_of_a_row_goes_with_it_of_a_mixture_its_own_text(tones, probability):
+    uri, manifest = tones(10)
+    for b in blocks(mixing(uri, probability=probability), Position(), manifest, 10):
+        for caption, said in zip(b["caption"], map(json.loads, b["said"]), strict=True):
+            number = re.findall(r"\d", caption)
+            both = [f"a tone, number {number[0]}", f"number {number[0]} again"]
+            assert said == ([caption] if probability else both)
 
 
 def test_readers_give_nothing_that_is_consumed_already(code_corpus):

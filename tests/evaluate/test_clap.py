@@ -1,13 +1,28 @@
-"""A CLAP's retrieval figures, and how it judges a sound."""
+"""A CLAP's retrieval figures, its zero-shot accuracy, how it judges a sound, and the page about it."""
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
+from t2a.data.shards import ShardBounds, read_rows, write_shards
+from t2a.errors import DataError
 from t2a.evaluate import evaluate
+from t2a.evaluate.clap import TEMPLATES, zero_shot
 from t2a.generate.judge import Judge
+from t2a.report.pages import check_page, write_page
 from tests.train.small import RATE, audio_corpus
+
+
+def rewritten(tmp_path, **changes: Sequence) -> str:
+    """The corpus of tones with other columns, value by value."""
+    rows = list(read_rows(audio_corpus(str(tmp_path / "corpus")), "valid"))
+    for name, values in changes.items():
+        for row, value in zip(rows, values, strict=True):
+            row[name] = value
+    write_shards(rows, str(tmp_path / "other"), bounds=ShardBounds(group_rows=5))
+    return str(tmp_path / "other")
 
 
 def test_retrieval_is_measured_both_ways_beside_chance(clap, tmp_path):
@@ -18,7 +33,56 @@ def test_retrieval_is_measured_both_ways_beside_chance(clap, tmp_path):
     assert {f"r@{k}/{way}" for k in (1, 5, 10) for way in ("sound to caption", "caption to sound")} <= set(
         found.figures
     )
-    assert json.loads(json.dumps(found.plain()))["conditions"]["sample"] == "8 distinct captions"
+    gain = found.figures["clap_score/its captions"].mean - found.figures["clap_score/other captions"].mean
+    assert found.figures["gain/its captions over others"].mean == pytest.approx(gain)
+    conditions = json.loads(json.dumps(found.plain()))["conditions"]
+    assert conditions["sample"] == "8 distinct captions"
+    assert "no `category`" in conditions["left_out"]["accuracy"]
+
+
+def test_any_caption_of_a_clip_is_a_right_answer(clap, tmp_path):
+    captions = [["low", "first"], ["low"], [f"x{i}" for i in range(6)], *([f"tone {i}"] for i in range(5))]
+    found = evaluate(clap, rewritten(tmp_path, captions=captions), split="valid", rows=8)
+    assert found.conditions["sample"] == "13 distinct captions"
+    by_chance = [2, 1, 6, 1, 1, 1, 1, 1]  # right ones of 13 for each clip
+    assert found.figures["r@1/sound to caption, by chance"].mean == pytest.approx(np.mean(by_chance) / 13)
+    assert found.figures["r@1/caption to sound, by chance"].mean == pytest.approx((12 / 8 + 2 / 8) / 13)
+    assert found.figures["r@1/caption to sound"].count == 13
+
+
+def test_zero_shot_accuracy_stands_beside_chance_and_the_commonest_answer(clap, tmp_path):
+    corpus = rewritten(tmp_path, category=["sci_fi"] * 4 + ["rain"] * 2 + ["dog"] + [""])
+    found = evaluate(clap, corpus, split="valid", rows=8)
+    accuracy = {name: f for name, f in found.figures.items() if name.startswith("accuracy/")}
+    assert accuracy["accuracy/sound to category, always sci_fi"].mean == pytest.approx(4 / 7)
+    assert accuracy["accuracy/sound to category, by chance"].mean == pytest.approx(1 / 3)
+    assert {f.count for f in accuracy.values()} == {7}  # one clip is of no category
+    assert found.conditions["sample"] == "8 distinct captions, 3 categories"
+    check_page(clap, None, True)
+    write_page(tmp_path / "page.html", found, None, clap, corpus, "valid")
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("<audio") == 8
+    assert "always sci_fi" in page
+
+
+def test_the_nearest_class_is_that_of_all_its_templates():
+    class Names:
+        """Embeds a text by whether it names a dog, and its length."""
+
+        def captions(self, texts):
+            assert len(texts) == 2 * len(TEMPLATES)
+            assert "the sound of big dog" in texts
+            return np.array([[1.0, 0.1] if "big dog" in text else [0.0, 1.0] for text in texts])
+
+    vectors = np.array([[1.0, 0.0], [0.9, 0.2], [0.0, 1.0], [1.0, 0.0]])
+    found = zero_shot(Names(), vectors, ["big_dog", "big_dog", "rain", "rain"])
+    assert found["accuracy/sound to category"].mean == 0.75
+    assert found["gain/sound to category over always big_dog"].mean == 0.25
+
+
+def test_clips_that_no_caption_tells_apart_are_refused(clap, tmp_path):
+    with pytest.raises(DataError, match="say 1 things"):
+        evaluate(clap, rewritten(tmp_path, captions=[["a tone"]] * 8), split="valid", rows=8)
 
 
 def test_the_judge_hears_other_rates_and_channels_and_each_sound_by_itself(clap):
@@ -28,5 +92,5 @@ def test_the_judge_hears_other_rates_and_channels_and_each_sound_by_itself(clap)
     assert together.shape == (3, 2)
     np.testing.assert_allclose(together[:1], judge.similarity(waves[:1], RATE, ["a", "b"]), atol=1e-5)
     stereo = np.repeat(waves[1], 2, 0)
-    np.testing.assert_allclose(judge.sounds([stereo], RATE), judge.sounds([waves[1]], RATE), atol=1e-5)
+    np.testing.assert_allclose(judge.sounds([stereo, waves[1]], RATE)[:1], judge.sounds([waves[1]], RATE), atol=1e-5)
     assert judge.sounds([waves[1]], 2 * RATE).shape == (1, 8)

@@ -7,6 +7,7 @@ from t2a.errors import ConfigError, DataError
 from t2a.evaluate import evaluate
 from t2a.evaluate.steering import ORIGINALS, evaluate_steering, generated
 from t2a.generate.loading import load
+from t2a.models.entropy import EntropyConfig, EntropyModel
 from t2a.report.pages import check_page, write_page
 from tests.train.small import audio_corpus, codes_corpus
 
@@ -43,8 +44,10 @@ def test_clips_are_as_long_as_asked_and_do_not_depend_on_the_clips_beside_them(l
 
 
 def test_requests_that_make_no_sense_are_refused_before_any_work(clap, lm, tmp_path):
-    with pytest.raises(ConfigError, match="leave --report out"):
-        check_page(clap, None, True)
+    entropy = tmp_path / "entropy"
+    EntropyModel(EntropyConfig(codebooks=2, bins=16, width=8, layers=1)).save_pretrained(entropy)
+    with pytest.raises(ConfigError, match=r"made of one of codec, clap, lm: leave --report out"):
+        check_page(str(entropy), None, True)
     with pytest.raises(ConfigError, match="leave --judge out"):
         check_page(clap, clap, False)
     with pytest.raises(ConfigError, match="give --judge"):

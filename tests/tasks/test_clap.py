@@ -5,11 +5,13 @@ from t2a.conditions.encoders import EncodersFile
 from t2a.config import validate
 from t2a.errors import ConfigError
 from t2a.models.clap import Clap
-from t2a.tasks.clap import ClapTask, ClapTaskConfig, labels
+from t2a.tasks.clap import ClapTask, ClapTaskConfig, numbered
 
 MEL = {"n_fft": 256, "hop": 128, "n_mels": 16, "log": "ln"}
-MODEL = {"mel": MEL, "widths": [8, 16], "blocks": 1, "dimension": 16, "dropout": 0.0}
+TOWER = {"kind": "conv", "mel": MEL, "widths": [8, 16], "blocks": 1, "dropout": 0.0}
+MODEL = {"tower": TOWER, "dimension": 16, "dropout": 0.0}
 WORDS = ["a low hum", "a high whistle", "A low hum ", "a hiss"]
+SAID = [["a low hum"], ["a high whistle"], ["a low hum", "a tone"], ["a hiss"]]
 
 
 def make(**changes) -> ClapTask:
@@ -22,7 +24,7 @@ def a_batch(seed: int) -> dict:
     t = torch.arange(4000) / 16000
     tones = [torch.sin(2 * torch.pi * (f * t + torch.rand((), generator=draw))) for f in (200, 3000, 220)]
     wave = 0.5 * torch.stack([*tones, 0.3 * torch.randn(4000, generator=draw)])[:, None]
-    return {"audio": wave, "length": torch.full((4,), 4000), "captions": WORDS, "ids": list("abcd")}
+    return {"audio": wave, "length": torch.full((4,), 4000), "captions": WORDS, "said": SAID, "ids": list("abcd")}
 
 
 def test_it_learns_which_caption_belongs_to_which_sound_and_exports(tmp_path):
@@ -49,9 +51,22 @@ def test_it_learns_which_caption_belongs_to_which_sound_and_exports(tmp_path):
 
 
 def test_captions_that_differ_in_case_and_edges_are_one():
-    numbers = labels(WORDS)
-    assert numbers[0] == numbers[2]
-    assert len(set(numbers.tolist())) == 3
+    own, said = numbered(WORDS, SAID)
+    assert own[0] == own[2]
+    assert len(set(own.tolist())) == 3
+    assert torch.equal(said[:, 0], own)
+    assert (said != 0).sum(1).tolist() == [1, 1, 2, 1]
+
+
+def test_a_caption_that_fits_another_clip_too_is_no_wrong_answer():
+    task = make()
+    nets = task.networks()
+    apart = a_batch(0) | {"captions": list("abcd"), "said": [["a"], ["b"], ["c"], ["d"]]}
+    every = apart | {"said": [list("abcd")] * 4}
+    assert task.evaluate(nets, every)["r@1"].tolist() == [1, 1, 1, 1]
+    assert task.evaluate(nets, apart)["r@1"].mean() < 1
+    losses = [next(task.losses(nets, batch, 0))[1].item() for batch in (every, apart)]
+    assert losses[0] != losses[1]
 
 
 def test_a_text_encoder_of_another_width_is_told():

@@ -5,11 +5,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from t2a.audio.spectral import MelSpec
+from t2a.conditions.encoders import EncodersFile
+from t2a.conditions.text import MiniLMConfig
 from t2a.config import validate
 from t2a.errors import ConfigError
 from t2a.generate.codes import CodeEncoder
 from t2a.generate.loading import load
+from t2a.models.clap import Clap, ClapConfig
 from t2a.models.codec import Codec, CodecConfig
+from t2a.models.conv_tower import ConvTowerConfig
 from t2a.models.lm import LM
 from t2a.nn.condition import Condition
 from t2a.nn.quantize import QuantizerConfig
@@ -28,6 +33,15 @@ def codec(tmp_path_factory) -> Path:
     Codec(CodecConfig(filters=2, ratios=(4, 2), dimension=4, lstm_layers=0, quantizer=quantizer)).save_pretrained(
         folder
     )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clap(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("clap")
+    tower = ConvTowerConfig(mel=MelSpec(n_fft=64, hop=16, n_mels=16, log="ln"), widths=(8,), blocks=1)
+    Clap(ClapConfig(tower=tower, dimension=6)).save_pretrained(folder)
+    EncodersFile(encoders={"text": MiniLMConfig()}).write(folder)
     return folder
 
 
@@ -241,3 +255,20 @@ def test_a_codec_whose_codes_do_not_tell_the_loudness_is_refused(codec, tmp_path
     Codec(Codec.from_pretrained(codec).config.model_copy(update={"normalise": True})).save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match=r"normalises the loudness.*`normalise: false`"):
         make(tmp_path)
+
+
+def test_a_model_trained_on_the_vectors_of_sounds_is_told_by_captions(codec, clap, tmp_path):
+    sizes = MODEL | {"conditions": {"text": {"width": 6, "fuse": ["cross"], "dropout": 0.1}}}
+    encoders = {"text": {"kind": "clap_audio", "name": str(clap), "told_by": "captions"}}
+    recipe = {"kind": "lm", "codec": str(codec), "model": sizes, "encoders": encoders}
+    task = validate(LMTaskConfig, recipe, "recipe").build()
+    nets = task.networks()
+    sound = {"audio": 0.3 * torch.randn(2, 1, 96), "length": torch.tensor([96, 64])}
+    loss, _ = one_loss(task, nets, sound | {"captions": ["", ""], "ids": ["x"] * 2})
+    assert loss.isfinite()
+    task.export({"lm": nets["lm"].state_dict()}, tmp_path / "lm")
+    generator = load(tmp_path / "lm")
+    assert generator.encoders.reads == {"captions"}
+    one, other = (generator.generate([prompt], 0.005, seeds=[1], guidance=20.0)[0] for prompt in ("a dog", "rain"))
+    assert one.shape == (1, 80)
+    assert not torch.equal(torch.from_numpy(one), torch.from_numpy(other))

@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 import torch
 
+from t2a.config import validate
 from t2a.errors import CheckpointError, ConfigError
+from t2a.models.clap import Clap
 from t2a.models.lm import LM
+from t2a.models.ssast import Ssast, SsastConfig
 from t2a.nn.condition import Condition
 from t2a.nn.lora import merged
 from t2a.train.checkpoint import newest_complete
@@ -18,6 +21,10 @@ from t2a.train.worker import train
 from tests.train.small import audio_corpus, codes_corpus, lm_run, stream, untrained_codec, untrained_lm
 from tests.train.toys import Recorder
 
+TOWER = {
+    "kind": "transformer", "mel": {"rate": 8000, "n_fft": 128, "hop": 32, "n_mels": 8, "log": "ln"}, "patch": [4, 4],
+    "width": 16, "layers": 1, "heads": 1,
+}  # fmt: skip
 LORA = {"rank": 2, "targets": ["self_attention.inward", "contract"]}
 
 
@@ -145,3 +152,47 @@ def test_a_language_model_is_trained_on_sound_that_is_mixed(made, tmp_path):
     assert {"eval/ce", "eval/gap"} <= seen[2].keys()
     base, ended = LM.from_pretrained(made["lm"]).state_dict(), exported(run)
     assert not torch.equal(base["heads.weight"], ended["heads.weight"])
+
+
+def clap_run(made: dict[str, str], out: Path, **changes: Any) -> Run:
+    """A run of a clap whose tower is a spectrogram transformer of eight bands."""
+    settings = {
+        "name": "clap", "out": str(out), "steps": 2, "batch_size": 4, "log_every": 1,
+        "task": {"kind": "clap", "model": {"tower": TOWER, "dimension": 8}},
+        "data": {"kind": "audio", "uri": made["audio"], "sample_rate": 8000, "crop_seconds": 0.1, "window": 8},
+        "optim": {"clap": {"lr": 1e-3}}, "engine": {"kind": "plain"}, "checkpoint": {"every": 2},
+        "eval": {"every": 2, "rows": 4}, "track": {"enabled": False},
+    }  # fmt: skip
+    return validate(Run, settings | changes, "test")
+
+
+def pretrained(folder: Path, **changes: Any) -> str:
+    Ssast(validate(SsastConfig, {"tower": TOWER | changes}, "test")).save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_clap_begins_with_the_tower_of_an_ssast_and_trains(made, tmp_path):
+    ssast = pretrained(tmp_path / "ssast")
+    run = clap_run(made, tmp_path, init=ssast)
+    check_ready(run)
+    base, begun = Ssast.from_pretrained(ssast).tower.state_dict(), networks(run, run.task.build(), False)["clap"]
+    assert all(torch.equal(begun.tower.state_dict()[name], base[name]) for name in base)
+    seen = go(run).seen
+    assert {"loss/contrastive", "eval/r@1"} <= seen[2].keys()
+    found = newest_complete(run.folder)
+    assert not torch.equal(Clap.from_pretrained(found.uri).tower.embed.weight, base["embed.weight"])
+
+
+def test_a_part_that_does_not_fit_is_told_before_any_work(made, tmp_path, caplog):
+    with pytest.raises(CheckpointError, match=r"do not fit task\.model\.tower: .*of another shape"):
+        check_ready(clap_run(made, tmp_path, init=pretrained(tmp_path / "wide", width=32)))
+    with pytest.raises(
+        ConfigError, match=r"type 'lm', the task trains a 'clap', which begins with one of: clap, ssast"
+    ):
+        check_ready(clap_run(made, tmp_path, init=made["lm"]))
+    ssast = pretrained(tmp_path / "ssast", heads=2, mean=-3.0)
+    with pytest.raises(ConfigError, match="is but the tower of a clap, and lora adapts a whole model"):
+        check_ready(clap_run(made, tmp_path, init=ssast, lora={}))
+    assert not caplog.text
+    check_ready(clap_run(made, tmp_path, init=ssast))
+    assert "mean -3.0 there, -4.8 here; heads 2 there, 1 here" in caplog.text

@@ -166,6 +166,7 @@ def blocks(rank: int, world: int, first: int = 0, last: int | None = None) -> It
             "id": np.array([f"{visit}-{i}" for i in range(ROWS)]),
             "reason": np.array([""] * ROWS),
             "caption": np.array(["a sound"] * ROWS),
+            "said": np.array(['["a sound"]'] * ROWS),
             "length": np.full(ROWS, 7),
             "codes": codes(visit),
         }

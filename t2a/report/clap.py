@@ -1,0 +1,72 @@
+"""The page of a CLAP: what it finds among held-out clips, and what it hears in some of them."""
+
+from pathlib import Path
+
+from t2a import __version__
+from t2a.data.skips import Skips
+from t2a.evaluate.clap import candidates, heard
+from t2a.evaluate.evaluation import Evaluation
+from t2a.generate.judge import Judge
+from t2a.report import figures
+from t2a.report.page import AudioCard, Block, Cards, Facts, Figures, Measure, Note, Page, Section
+
+BETTER = {"r@1": "higher", "r@5": "higher", "r@10": "higher", "accuracy": "higher"}
+SOUNDS, NEAREST = 8, 3
+
+
+def write_clap_page(path: Path, evaluation: Evaluation, model: str, corpus: str, split: str) -> None:
+    """Write the page, whole or not at all; it hears the clips again."""
+    page = Page(
+        title="What the CLAP hears",
+        lead=f"t2a {__version__}: {model} on {corpus} ({split}). Every figure was measured in this run.",
+        highlights=_highlights(evaluation),
+        sections=[tables(evaluation), sounds(model, corpus, split, evaluation.conditions["clips"])],
+    )
+    page.write(path)
+
+
+def tables(evaluation: Evaluation) -> Section:
+    """A table for each kind of figure, with what stands beside it."""
+    rows = {system: {m: Measure(*f) for m, f in row.items()} for system, row in evaluation.by_system().items()}
+    kinds = {
+        "Recall": {"r@1", "r@5", "r@10"},
+        "Zero-shot accuracy": {"accuracy"},
+        "CLAP score: cosine with a clip's captions": {"clap_score"},
+        "Differences within each clip": {"gain"},
+    }
+    blocks: list[Block] = []
+    for caption, metrics in kinds.items():
+        shown = {system: row for system, row in rows.items() if row.keys() <= metrics}
+        if shown:
+            blocks.append(Figures(shown, better=BETTER, caption=caption))
+    conditions = evaluation.conditions
+    blocks.append(Facts({"clips": conditions["clips"], "sample": conditions["sample"]}))
+    blocks += [Note(f"Left out, {metric}: {why}.") for metric, why in conditions["left_out"].items()]
+    blocks += [Note(f"Skipped, {reason}: {count} clips.") for reason, count in conditions["skipped"].items()]
+    return Section("Figures", blocks, "Means over held-out clips or captions with 95 % intervals.")
+
+
+def sounds(model: str, corpus: str, split: str, rows: int) -> Section:
+    """Some clips, each with the captions that are nearest to it."""
+    judge = Judge.from_folder(model)
+    clips = heard(judge, corpus, split, rows, Skips())
+    captions = candidates(clips)
+    chosen = sorted(clips, key=lambda clip: clip.turn)[:SOUNDS]
+    similarity = judge.similarity([clip.wave for clip in chosen], judge.sample_rate, captions)
+    cards = []
+    for clip, cosines in zip(chosen, similarity, strict=True):
+        best = cosines.argsort()[::-1][:NEAREST]
+        told = "; ".join(f"{captions[index]} {cosines[index]:.2f}" for index in best)
+        picture = figures.mel(clip.wave, judge.sample_rate, width=260, height=120)
+        title = next(caption.strip() for caption in clip.captions if caption.strip())
+        cards.append(AudioCard(title, clip.wave, judge.sample_rate, picture, f"nearest: {told}", encoding="ogg"))
+    return Section("Sounds", [Note("Clips are drawn with a seed; none was chosen by ear."), Cards(cards)])
+
+
+def _highlights(evaluation: Evaluation) -> dict[str, str]:
+    found = {
+        "sound to caption, R@10": f"{evaluation.figures['r@10/sound to caption'].mean:.0%}",
+        "caption to sound, R@10": f"{evaluation.figures['r@10/caption to sound'].mean:.0%}",
+    }
+    accuracy = evaluation.figures.get("accuracy/sound to category")
+    return found | ({"zero-shot accuracy": f"{accuracy.mean:.0%}"} if accuracy else {})
