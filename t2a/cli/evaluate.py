@@ -6,23 +6,31 @@ from typing import Annotated
 import typer
 
 from t2a.cli.output import ModelArgument, check_output_folder, console
+from t2a.errors import ConfigError
 
 
 def evaluate(
     model: ModelArgument,
     corpus: Annotated[
-        str, typer.Argument(help="The corpus: clips for a codec, codes for a language or entropy model.")
+        str,
+        typer.Argument(
+            help="The corpus: clips for a codec, codes for a language or entropy model, latents for a denoiser."
+        ),
     ],
     split: Annotated[str, typer.Option(help="Which split to measure on.")] = "test",
     rows: Annotated[int, typer.Option(help="How many clips at most.", min=2)] = 128,
     listened: Annotated[int, typer.Option(help="How many of them ViSQOL hears, of a codec; it is slow.", min=0)] = 16,
-    generated: Annotated[int, typer.Option(help="Captions that a language model makes 4 clips each of.", min=0)] = 0,
+    generated: Annotated[int, typer.Option(help="Captions that a model makes 4 clips each of.", min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file as well.")] = None,
     judge: Annotated[
-        str | None, typer.Option(help="A trained clap that ranks captions by what a language model makes of them.")
+        str | None, typer.Option(help="A trained clap that ranks captions by what a model makes of them.")
     ] = None,
     clips: Annotated[int, typer.Option(help="How many captions the judge ranks.", min=2)] = 64,
     takes: Annotated[int, typer.Option(help="Clips made of each of them, at each guidance.", min=1)] = 4,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Another model, of any kind, that makes the same for the judge. May be repeated."),
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page with figures and sounds.")] = None,
 ) -> None:
     """Measure MODEL on held-out clips, beside its baselines, with 95 % intervals."""
@@ -32,6 +40,8 @@ def evaluate(
     for path in (out, report):
         if path:
             check_output_folder(path)
+    if against and not judge:
+        raise ConfigError("--against compares what models make, which a judge has to hear: give --judge CLAP")
     if report or judge:
         from t2a.report.pages import check_page, write_page
 
@@ -41,7 +51,7 @@ def evaluate(
     if judge:
         from t2a.evaluate.steering import evaluate_steering
 
-        steering = evaluate_steering(model, corpus, judge, split=split, clips=clips, takes=takes)
+        steering = evaluate_steering(model, corpus, judge, against=against or (), split=split, clips=clips, takes=takes)
     for measured in (evaluation, steering and steering.evaluation):
         if measured:
             for part in printed(measured, f"{model} on {corpus} ({split})"):

@@ -21,17 +21,20 @@ def evaluate(
 ) -> Evaluation:
     """Measure a model on up to `rows` clips of a split; ViSQOL, which is slow, hears `listened` of a codec's.
 
-    A language model makes clips for `generated` captions, which takes its time; `judge` is a clap that hears them.
+    A language model or denoiser makes clips for `generated` captions, which takes its time; `judge` is a clap that
+    hears them.
     Raises `ConfigError` for a model of a kind that has no figures, `DataError` when the corpus has no such split.
     """
     from t2a.evaluate.clap import evaluate_clap
     from t2a.evaluate.codec import evaluate_codec
+    from t2a.evaluate.denoiser import evaluate_denoiser
     from t2a.evaluate.entropy import evaluate_entropy
     from t2a.evaluate.lm import evaluate_lm
 
     kinds = {
         "codec": partial(evaluate_codec, listened=listened),
         "lm": partial(evaluate_lm, generated=generated, judge=judge),
+        "denoiser": partial(evaluate_denoiser, generated=generated, judge=judge),
         "entropy": evaluate_entropy,
         "clap": evaluate_clap,
     }

@@ -37,7 +37,7 @@ class DiffusionGenerator:
     Raises `CheckpointError` for parts that do not fit each other.
     """
 
-    settings = DiffusionSettings
+    settings, kind = DiffusionSettings, "latents"
 
     def __init__(
         self,
@@ -77,9 +77,14 @@ class DiffusionGenerator:
         return self.autoencoder.sample_rate
 
     @property
+    def frame_rate(self) -> float:
+        """Frames of latents a second."""
+        return self.autoencoder.frame_rate
+
+    @property
     def max_seconds(self) -> float:
         """The longest clip that the model was trained on."""
-        return self.model.config.max_frames / self.autoencoder.frame_rate
+        return self.model.config.max_frames / self.frame_rate
 
     @torch.inference_mode()
     def generate(
@@ -106,6 +111,11 @@ class DiffusionGenerator:
     def stream(self, prompt: str, seconds: float, **_: Any) -> Iterator[NDArray[np.float32]]:
         """Refuse: all of a clip is made at once."""
         _cannot("give a clip in pieces, it makes all of it at once", "ask for the whole clip")
+
+    @torch.inference_mode()
+    def sound(self, frames: Tensor) -> NDArray[np.float32]:
+        """Decode latents [C, (F,) L] to a wave [1, T]."""
+        return self.vocoder(self.autoencoder.decode(frames[None].float().to(self.device)))[0].float().cpu().numpy()
 
     @torch.inference_mode()
     def latents(
