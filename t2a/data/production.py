@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import ray.data
+import ray.exceptions
 from numpy.typing import NDArray
 
 from t2a import errors, storage
@@ -24,6 +25,7 @@ from t2a.errors import ConfigError, DataError, T2AError
 
 PLAN = "_plan.json"
 LICENCE = "generated"
+RESTARTS = 2  # of an actor that died; Ray Data would start a crashing one again for ever
 
 Progress = Callable[[int, int], None]  # (clips done, clips in all)
 
@@ -114,11 +116,19 @@ def _made(
             compute=ray.data.ActorPoolStrategy(size=min(pool.actors, len(items))),
             num_cpus=pool.cpus,
             num_gpus=pool.gpus,
+            max_restarts=RESTARTS,
+            max_task_retries=RESTARTS,
         )
-        for row in written.iter_rows():
-            if row["error"]:
-                raise getattr(errors, row["kind"], T2AError)(row["error"])
-            yield row["clips"]
+        try:
+            for row in written.iter_rows():
+                if row["error"]:
+                    raise getattr(errors, row["kind"], T2AError)(row["error"])
+                yield row["clips"]
+        except ray.exceptions.RayActorError as error:
+            raise T2AError(
+                "An actor died, and so did what took its place, perhaps for want of memory: ask for fewer actors or "
+                f"smaller batches; what is written stays, the same command goes on with it ({_brief(error)})."
+            ) from error
 
 
 class PartWriter:
@@ -167,6 +177,11 @@ def _finish(uri: str, parts: Sequence[str], made_from: Mapping[str, Any], skippe
     manifest = Manifest(kind="audio", shards=shards, made_from=dict(made_from), skipped=dict(skipped))
     storage.write_bytes(storage.join(uri, MANIFEST), manifest.model_dump_json(indent=1).encode())
     return manifest
+
+
+def _brief(error: BaseException) -> str:
+    """An error in one short line."""
+    return " ".join(str(error).split())[:200]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from t2a.data import production
 from t2a.data.production import PLAN, Pool, produce
 from t2a.data.shards import MANIFEST, read_manifest, read_rows, write_shards
 from t2a.data.wanted import Wanted
-from t2a.errors import ConfigError, DataError
+from t2a.errors import ConfigError, DataError, T2AError
 
 RATE = 8000
 WANTED = [Wanted(id=f"clip/{i}", caption=f"sound {i}", seed=i, split="test") for i in range(7)]
@@ -79,9 +79,10 @@ def test_clips_become_a_corpus_with_their_captions_and_seeds(cluster, place, tmp
 
 @pytest.mark.ray
 @pytest.mark.parametrize("how", ["refuse", "die"])
-def test_what_was_written_before_a_stop_is_not_made_again(cluster, tmp_path, how):
+def test_what_was_written_before_a_stop_is_not_made_again(cluster, tmp_path, how, monkeypatch):
+    monkeypatch.setattr(production, "RESTARTS", 0)
     uri, log = str(tmp_path / "out"), tmp_path / "log"
-    error, told = (ConfigError, "this model cannot") if how == "refuse" else (Exception, "died")
+    error, told = (ConfigError, "this model cannot") if how == "refuse" else (T2AError, "An actor died")
     with pytest.raises(error, match=told):
         make(uri, log, stop="sound 4", how=how, pool=Pool(actors=1))
     assert not storage.exists(storage.join(uri, MANIFEST))

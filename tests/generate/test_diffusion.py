@@ -129,7 +129,7 @@ def test_impossible_durations_are_refused(seconds):
         ({"seeds": [1, 2]}, "1 prompts but 2 seeds"),
         ({"guidance": math.nan}, "guidance is nan"),
         ({"seconds": 20.1 * FRAME / RATE}, "longer than the 0.08 s that this model was trained on"),
-        ({"beginning": (np.zeros((1, 99), np.float32), RATE)}, "cannot go on from a sound: leave the beginning out"),
+        ({"beginning": (np.zeros((1, 99), np.float32), RATE)}, "audio to continue is 0.0061875 s, less than 0.014 s"),
         ({"melody": (np.zeros((1, 99), np.float32), RATE)}, "trained without melodies"),
         ({"top_k": 5}, "A diffusion model has no setting top_k: it knows sampler, steps, rescale, eta, order"),
         ({"steps": 0}, "steps is 0; it should be greater than or equal to 1"),
