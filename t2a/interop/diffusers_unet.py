@@ -81,14 +81,23 @@ class Settings(BaseModel, extra="allow"):
     time_embedding_dim: int | None = None
 
 
-def load(source: str, bands: int, max_frames: int, process: ProcessConfig, condition: str = "text") -> Denoiser:
-    """Return the denoiser of a `unet` folder, in eval mode.
+def load(
+    source: str,
+    bands: int,
+    max_frames: int,
+    process: ProcessConfig,
+    *,
+    condition: str = "text",
+    time_first: bool = True,
+) -> Denoiser:
+    """Return the denoiser of a `unet` folder, of the pipeline folder around it or of a hub id, in eval mode.
 
     bands, max_frames: F and the longest L of its latents [C, F, L], which the folder does not tell, no more than the
     process that it was trained for. condition: the name of what it is told; its states enter the network as they are,
-    and its null is zeros, unless `save` wrote others. Raises `CheckpointError`.
+    and its null is zeros, unless `save` wrote others. time_first: its latents are [C, L, F], as AudioLDM's; ours have
+    time last. Raises `CheckpointError`, `ConfigError`.
     """
-    folder = Path(source)
+    folder = find(source)
     found = huggingface.read_settings(folder / CONFIG, Settings, "a UNet2DConditionModel")
     network = settings(found, source)
     width = network["context"]
@@ -111,18 +120,18 @@ def load(source: str, bands: int, max_frames: int, process: ProcessConfig, condi
             model = Denoiser(config)
     except (ConfigError, ValueError) as error:
         raise CheckpointError(f"The settings of {source} are none that a denoiser can have. {error}") from error
-    tensors = {name: tensor.float() for name, tensor in _weights(folder).items()}
-    own = {f"network.{name}": tensor for name, tensor in own_names(tensors, model.network, source).items()} | told
+    own = {f"network.{name}": tensor for name, tensor in _own(folder, model.network, source, time_first).items()} | told
     check_fit(source, model.state_dict(), own)
     model.load_state_dict(own, assign=True)
     return model.eval()
 
 
-def save(model: Denoiser, folder: str | Path) -> None:
+def save(model: Denoiser, folder: str | Path, *, time_first: bool = True) -> None:
     """Write a denoiser's U-Net as a folder that diffusers loads, local; it appears whole or not at all.
 
     That U-Net is told states that have gone through the projection of their condition: projections and nulls lie
-    beside it. Raises `ConfigError` when something lies there, or where the network is no U-Net.
+    beside it. time_first: it is given latents [C, L, F]. Raises `ConfigError` when something lies there, or where the
+    network is no U-Net.
     """
     folder, network = Path(folder), model.network
     if not isinstance(network, UNet):
@@ -137,17 +146,30 @@ def save(model: Denoiser, folder: str | Path) -> None:
         part = Path(made) / "unet"
         part.mkdir()
         (part / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-        safetensors.torch.save_file(their_names(own), part / WEIGHTS, metadata={"format": "pt"})
+        safetensors.torch.save_file(their_names(own, time_first=time_first), part / WEIGHTS, metadata={"format": "pt"})
         rest = {name: tensor.contiguous() for name, tensor in state.items() if not name.startswith("network.")}
         if rest:
             safetensors.torch.save_file(rest, part / CONDITIONS, metadata={"format": "pt"})
         part.rename(folder)
 
 
-def _weights(folder: Path) -> dict[str, Tensor]:
-    if not (folder / WEIGHTS).exists() and (folder / PICKLE).exists():
-        return pickles.tensors(pickles.read(folder / PICKLE), str(folder / PICKLE))
-    return read_tensors(folder / WEIGHTS)
+def find(source: str) -> Path:
+    """Return the local folder of the U-Net, downloaded where `source` is an id of the hub. Raises `CheckpointError`."""
+    folder = huggingface.fetch(source, [f"unet/{CONFIG}", f"unet/{WEIGHTS}"], f"unet/{PICKLE}")
+    for place in (folder, folder / "unet"):
+        if (place / CONFIG).exists() and any((place / name).exists() for name in (WEIGHTS, PICKLE)):
+            return place
+    raise CheckpointError(f"{source} holds no {CONFIG} with {WEIGHTS}, nor a folder unet with them.")
+
+
+def _own(folder: Path, network: UNet, where: str, time_first: bool) -> dict[str, Tensor]:
+    """Read the weights."""
+    if (folder / WEIGHTS).exists():
+        tensors = read_tensors(folder / WEIGHTS)
+    else:
+        tensors = pickles.tensors(pickles.read(folder / PICKLE), str(folder / PICKLE))
+    floats = {name: tensor.float() for name, tensor in tensors.items()}
+    return own_names(floats, network, where, time_first=time_first)
 
 
 def settings(found: Settings, where: str) -> dict[str, Any]:

@@ -59,24 +59,30 @@ STEMS = [
 POINTWISE = re.compile(r".*\.attention\.(inward|outward)\.weight")
 
 
-def own_names(tensors: Mapping[str, Tensor], network: UNet, where: str) -> dict[str, Tensor]:
-    """Return their tensors under the names of ours; those that have none stay. Raises `CheckpointError`."""
+def own_names(
+    tensors: Mapping[str, Tensor], network: UNet, where: str, *, time_first: bool = False
+) -> dict[str, Tensor]:
+    """Return their tensors under the names of ours; those that have none stay.
+
+    time_first: theirs are for pictures [B, C, L, F]. Raises `CheckpointError`.
+    """
     left, own = dict(tensors), {}
     for name in network.state_dict():
         try:
             parts = [left.pop(theirs) for theirs in _sources(name)]
         except KeyError as error:
             raise CheckpointError(f"{where} lacks {error.args[0]}; copy or save it again.") from error
-        own[name] = torch.cat(parts).contiguous()
-        if POINTWISE.fullmatch(name):  # a linear layer, or a convolution of kernel size 1
-            own[name] = own[name].flatten(1)
+        joined = torch.cat([_turned(part, time_first) for part in parts]).contiguous()
+        own[name] = (
+            joined.flatten(1) if POINTWISE.fullmatch(name) else joined
+        )  # a convolution of kernel size 1, or none
     return own | left
 
 
-def their_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def their_names(tensors: Mapping[str, Tensor], *, time_first: bool = False) -> dict[str, Tensor]:
     """Return our tensors under the names of theirs."""
     return {
-        theirs: part.contiguous()
+        theirs: _turned(part, time_first).contiguous()
         for name, tensor in tensors.items()
         for theirs, part in zip(_sources(name), tensor.chunk(len(_sources(name))), strict=True)
     }
@@ -92,3 +98,8 @@ def _sources(name: str) -> list[str]:
             *places, rest = match.groups()
             return [f"{stem.format(*places)}.{theirs}.{part}" for theirs in inner[rest]]
     raise KeyError(name)
+
+
+def _turned(tensor: Tensor, time_first: bool) -> Tensor:
+    """Let a convolution change the places of its two axes."""
+    return tensor.mT if time_first and tensor.ndim == 4 else tensor

@@ -117,10 +117,10 @@ class DiT(nn.Module):
     def forward(self, x: Tensor, t: Tensor, length: Tensor, real: Tensor | None, context: Context | None) -> Tensor:
         """Map [B, C + extra, (F,) L] -> [B, C, (F,) L].
 
-        t: [B] in [0, 1000); length: int64 [B] frames; real: bool [B, L], None = all.
+        t: [B] in [0, 1000); length: int64 [B] frames; real: bool [B, L], None = all; x is zero elsewhere.
         """
         y = self.inward(x.flatten(1, -2).transpose(1, 2))
-        embedding = F.silu(self.time(t) + self.duration(length))[:, None]
+        embedding = F.silu(self.time(t, x.dtype) + self.duration(length, x.dtype))[:, None]
         rotation = rotary(torch.arange(y.shape[1], device=y.device)[None], self.config.width // self.config.heads)
         mask = None if real is None else real[:, None, None, :]
         for index, block in enumerate(self.blocks):

@@ -155,7 +155,7 @@ class UNet(nn.Module):
             within = torch.arange(frames + lacking, device=x.device) < frames
             real = within.expand(len(x), -1) if real is None else F.pad(real, (0, lacking))
         reals = [None if real is None else real[:, :: 2**level] for level in range(len(self.down))]
-        told = (self._embed(t, context), context)
+        told = (self._embed(t, x.dtype, context), context)
         x = self.inward(x.contiguous(memory_format=torch.channels_last))
         skips = [x]
         for level, steps in enumerate(self.down):
@@ -174,8 +174,8 @@ class UNet(nn.Module):
                 x = self._run(step, torch.cat([x, skips.pop()], dim=1), here, *told)
         return self.outward(masked(F.silu(self.norm(x, real)), real))[..., :frames]
 
-    def _embed(self, t: Tensor, context: Context | None) -> Tensor:
-        embedding = self.time(t)
+    def _embed(self, t: Tensor, dtype: torch.dtype, context: Context | None) -> Tensor:
+        embedding = self.time(t, dtype)
         if self.film is None or context is None:
             return embedding
         return torch.cat([embedding, self.film(context.pooled)], dim=-1)

@@ -1,5 +1,6 @@
 """What a denoiser knows of a number: how noisy its input is, how long its clip."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,7 +16,7 @@ class NumberEmbedding(nn.Module):
         self.expand = nn.Linear(sinusoids, width)
         self.contract = nn.Linear(width, width)
 
-    def forward(self, numbers: Tensor) -> Tensor:
-        """Map [B] -> [B, width]; they should differ by ones, and stay below 10 000."""
+    def forward(self, numbers: Tensor, dtype: torch.dtype) -> Tensor:
+        """Map [B] -> [B, width] of a type; the numbers should differ by ones, and stay below 10 000."""
         encoded = sinusoids(numbers, self.sinusoids, shift=0)
-        return self.contract(F.silu(self.expand(encoded.to(self.expand.weight.dtype))))
+        return self.contract(F.silu(self.expand(encoded.to(dtype))))

@@ -2,8 +2,7 @@
 
 import copy
 import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -17,11 +16,11 @@ from t2a.nn.packed import Precision
 from t2a.tasks.lm import cross_entropy
 from t2a.tokens.sampling import Sampling
 from t2a.train.optim import OptimConfig, adamw
+from tests.benchmarks.turns import Work, in_turns, ratios, seconds
 
 WIDTH, LAYERS, HEADS, CODEBOOKS, BINS, WORDS = 512, 8, 8, 4, 2048, 16
-FRAMES, ROUNDS = 60, 3
+FRAMES = 60
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
-Work = Callable[[], object]
 
 
 @pytest.fixture(autouse=True)
@@ -85,34 +84,6 @@ def their_work(model: nn.Module, rows: int) -> Work:
     return lambda: model.generate(
         start, encoder_hidden_states=states, encoder_attention_mask=torch.ones(2 * rows, WORDS), **how
     )
-
-
-def seconds(work: Work) -> float:
-    """CPU-seconds on one thread, which others on the machine do not lengthen much; on several, by the clock."""
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    begin = clock()
-    work()
-    return clock() - begin
-
-
-def in_turns(works: dict[str, Work], rounds: int = ROUNDS) -> dict[str, list[float]]:
-    """Seconds of each, since the speed of a machine drifts; the first round warms up."""
-    spent: dict[str, list[float]] = {name: [] for name in works}
-    for turn in range(rounds + 1):
-        for name, work in works.items():
-            took = seconds(work)
-            if turn:
-                spent[name].append(took)
-    return spent
-
-
-def ratios(spent: dict[str, list[float]], peer: str) -> dict[str, float]:
-    """How many times as quick as a peer, the median over rounds."""
-    return {
-        name: statistics.median(p / own for own, p in zip(took, spent[peer], strict=True))
-        for name, took in spent.items()
-        if name != peer
-    }
 
 
 @pytest.mark.timeout(900)

@@ -3,8 +3,11 @@ import torch
 
 from t2a.errors import ConfigError
 from t2a.generate.precision import quicken
+from t2a.nn.condition import Condition
 from t2a.tokens.sampling import Sampling
 from tests.generate.tiny import Letters, build
+from tests.models.test_denoiser import NETWORKS
+from tests.models.test_denoiser import build as build_denoiser
 
 CPU = torch.device("cpu")
 
@@ -32,3 +35,17 @@ def test_a_quickened_model_gives_the_same_codes_alone_and_in_any_batch(precision
 def test_int8_on_a_gpu_is_refused():
     with pytest.raises(ConfigError, match="for the CPU, not for cuda"):
         quicken(build().model, torch.device("cuda"), "int8")
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize(("precision", "limit"), [("float32", 1e-5), ("bfloat16", 0.03), ("int8", 0.2)])
+@torch.inference_mode()
+def test_quickened_denoisers_predict_about_the_same(precision, limit, kind):
+    model = build_denoiser(kind)
+    x, t, length = torch.randn(2, *model.config.latent, 7), torch.tensor([10.0, 900.0]), torch.tensor([4, 7])
+    told = {"text": Condition(torch.randn(2, 3, 6), torch.ones(2, 3, dtype=torch.bool))}
+    expected = model(x, t, length, told)
+    quicken(model, CPU, precision)
+    found = model.predict(x, t, length, model.read(told, 2))
+    assert found.dtype == torch.float32
+    assert float((found - expected).norm() / expected.norm()) < limit

@@ -67,8 +67,8 @@ def peer(kind: str, **changes):
     return model
 
 
-def load(folder: Path) -> Denoiser:
-    return diffusers_unet.load(str(folder), bands=4, max_frames=10, process=DiffusionConfig())
+def load(folder: Path, **options) -> Denoiser:
+    return diffusers_unet.load(str(folder), bands=4, max_frames=10, process=DiffusionConfig(), **options)
 
 
 def theirs(model, x: Tensor, t: Tensor, told: Condition) -> Tensor:
@@ -87,13 +87,15 @@ def inputs(model: Denoiser, frames: int = 8) -> tuple[Tensor, Tensor, Tensor, Co
 
 
 @every_kind
+@pytest.mark.parametrize("time_first", [False, True])
 @torch.no_grad()
-def test_an_imported_network_predicts_the_same(kind, tmp_path):
+def test_an_imported_network_predicts_the_same(kind, time_first, tmp_path):
     other = peer(kind)
-    other.save_pretrained(tmp_path)
-    model = load(tmp_path)
+    other.save_pretrained(tmp_path / "unet")
+    model = load(tmp_path, time_first=time_first)
     x, extra, t, told = inputs(model)
-    expected = theirs(other, torch.cat([x, extra], dim=1), t, told)
+    given = torch.cat([x, extra], dim=1)
+    expected = theirs(other, given.mT, t, told).mT if time_first else theirs(other, given, t, told)
     found = model(x, t, None, {"text": told}, extra=extra)
     assert expected.std() > 0.1
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
@@ -112,7 +114,7 @@ def test_an_exported_network_is_one_of_diffusers_and_comes_back(kind, tmp_path):
     other = UNet2DConditionModel.from_pretrained(tmp_path / "ours")
     x, extra, t, told = inputs(source)
     projected = Condition(source.projections["text"](told.tokens), told.mask)
-    expected = theirs(other, torch.cat([x, extra], dim=1), t, projected)
+    expected = theirs(other, torch.cat([x, extra], dim=1).mT, t, projected).mT
     torch.testing.assert_close(source(x, t, None, {"text": told}, extra=extra), expected, atol=1e-5, rtol=1e-4)
     again = load(tmp_path / "ours")
     assert again.config == source.config
@@ -145,6 +147,7 @@ def test_the_paper_s_sizes_have_its_160_223_684_parameters():
     ],
 )
 def test_what_ours_cannot_do_is_refused(change, told, tmp_path):
+    (tmp_path / diffusers_unet.WEIGHTS).touch()
     config = json.loads(json.dumps(SHARED | SETTINGS["make-an-audio"] | change))
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match=told):
@@ -156,13 +159,11 @@ def test_missing_and_unknown_tensors_are_named(tmp_path):
 
     peer("make-an-audio").save_pretrained(tmp_path)
     tensors = safetensors.torch.load_file(tmp_path / diffusers_unet.WEIGHTS)
-    first = tensors.pop("conv_in.bias")
-    safetensors.torch.save_file(tensors, tmp_path / diffusers_unet.WEIGHTS)
+    first, weights = tensors.pop("conv_in.bias"), tmp_path / diffusers_unet.WEIGHTS
+    safetensors.torch.save_file(tensors, weights)
     with pytest.raises(CheckpointError, match=r"lacks conv_in\.bias"):
         load(tmp_path)
-    safetensors.torch.save_file(
-        tensors | {"conv_in.bias": first, "more": first.clone()}, tmp_path / diffusers_unet.WEIGHTS
-    )
+    safetensors.torch.save_file(tensors | {"conv_in.bias": first, "more": first.clone()}, weights)
     with pytest.raises(CheckpointError, match=r"1 unexpected \(network.more\)"):
         load(tmp_path)
 
@@ -179,7 +180,9 @@ def test_only_a_unet_is_exported_and_nothing_is_overwritten(tmp_path):
         diffusers_unet.save(load(tmp_path / "theirs"), tmp_path)
 
 
-def test_the_process_is_the_caller_s(tmp_path):
+def test_the_process_is_the_caller_s_and_the_folder_must_hold_a_network(tmp_path):
     peer("make-an-audio").save_pretrained(tmp_path)
     model = diffusers_unet.load(str(tmp_path), 4, 10, FlowConfig(), condition="sound")
+    with pytest.raises(CheckpointError, match=r"holds no config.json with .* nor a folder unet"):
+        load(tmp_path.parent)
     assert (model.config.process.kind, list(model.config.conditions)) == ("flow", ["sound"])

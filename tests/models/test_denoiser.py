@@ -194,7 +194,5 @@ def test_what_does_not_fit_is_refused_with_the_numbers():
         model(torch.randn(1, 3, 5), t, extra=torch.randn(1, 3, 5))
     with pytest.raises(ValueError, match=r"no condition \['sound'\], only \['text'\]"):
         model(torch.randn(1, 3, 5), t, None, {"sound": a_text(1)})
-    with pytest.raises(ValidationError, match="multiple of 2 \\* heads = 6"):
-        DiTConfig(width=16, heads=3)
     with pytest.raises(ValidationError, match="called train, torch uses that name"):
         DenoiserConfig(latent=(3,), max_frames=5, conditions={"train": ConditionConfig(width=1)})

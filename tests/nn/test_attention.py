@@ -59,3 +59,10 @@ def test_bfloat16_weights_and_autocast_give_about_the_float32_result():
     for rounded in (mixed, half):
         assert rounded.dtype == torch.bfloat16
         torch.testing.assert_close(rounded.float(), exact, atol=0.05, rtol=0)
+
+
+def test_self_attention_that_is_not_causal_looks_both_ways():
+    layer, x = SelfAttention(16, 2, causal=False), torch.randn(1, 6, 16)
+    everything = torch.ones(1, 1, 6, 6, dtype=torch.bool)
+    torch.testing.assert_close(layer(x, None), layer(x, everything))
+    assert not torch.allclose(layer(x, None), SelfAttention.forward(layer, x, everything.tril()))

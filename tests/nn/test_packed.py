@@ -50,3 +50,24 @@ def test_kernels_that_are_missing_are_told(monkeypatch):
     monkeypatch.setattr(packed, "available", lambda precision: False)
     with pytest.raises(ConfigError, match="no int8 kernels for this CPU: use precision float32"):
         pack(layer(), "int8")
+
+
+CONVOLUTIONS = {"3 x 3": {"padding": 1}, "coarser": {"stride": 2, "padding": (1, 0)}, "two groups": {"groups": 2}}
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@torch.inference_mode()
+def test_a_packed_convolution_gives_what_the_layer_gives(precision, kind, layout):
+    torch.manual_seed(0)
+    conv, x = nn.Conv2d(8, 12, 3, **CONVOLUTIONS[kind]), torch.randn(2, 8, 6, 11).contiguous(memory_format=layout)
+    y, expected = pack(conv, precision)(x), conv(x)
+    assert (y.shape, y.dtype) == (expected.shape, expected.dtype)
+    assert float((y - expected).norm() / expected.norm()) < ERRORS[precision]
+
+
+def test_convolutions_that_no_kernel_knows_stay_as_they_are():
+    circular = nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular")
+    assert pack(circular) is circular
+    assert type(pack(nn.Sequential(nn.Conv2d(4, 4, 3)), "int8")[0]) is nn.Conv2d
