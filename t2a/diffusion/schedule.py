@@ -117,10 +117,15 @@ class Discrete:
         self.sigmas = (1 - alphas_cumprod).sqrt()
         self.most_steps = len(alphas_cumprod)
         self.horizon = float(self.most_steps)
+        self.tables = {torch.device("cpu"): (self.alphas.float(), self.sigmas.float())}
 
     def at(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        where = t.long().cpu()
-        return self.alphas[where].to(t.device, torch.float32), self.sigmas[where].to(t.device, torch.float32)
+        if t.device not in self.tables:  # once a device: no step of training waits for it
+            alphas, sigmas = self.tables[torch.device("cpu")]
+            self.tables[t.device] = alphas.to(t.device), sigmas.to(t.device)
+        alphas, sigmas = self.tables[t.device]
+        where = t.long()
+        return alphas[where], sigmas[where]
 
     def draw(self, rows: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
         return torch.randint(len(self.alphas), (rows,), generator=generator, device=device).float()

@@ -20,7 +20,7 @@ from t2a.models.pretrained import locate
 from t2a.nn.condition import Condition
 from t2a.tasks.conditioning import conditions, with_other_captions
 from t2a.tasks.latents import autoencoder_config, check_latent, check_vocoder, encode
-from t2a.tasks.task import Network, enclose, raw
+from t2a.tasks.task import Network, enclose
 
 QUANTILES = (0.125, 0.375, 0.625, 0.875)
 """Times of evaluation, as shares of the training times below them"""
@@ -139,6 +139,5 @@ class DenoiserTask:
 
 
 def _told(net: Network, length: Tensor, found: Mapping[str, Condition]) -> Network:
-    """Close over all but the noisy latents and their times; they come in the precision of the weights."""
-    dtype = next(raw(net).parameters()).dtype
-    return lambda x, t: net(x.to(dtype), t, length, found)
+    """Close over all but the noisy latents and their times; these are float64, which no engine rounds to bfloat16."""
+    return lambda x, t: net(x, t.double(), length, found)

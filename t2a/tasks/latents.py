@@ -51,8 +51,8 @@ def check_vocoder(folder: Path, vocoder: str, autoencoder: str, mel: MelSpec) ->
         raise ConfigError(f"task.vocoder: {vocoder} holds a {found.get('model_type')}, not a vocoder.")
     if differing := mel.differing(validate(MelSpec, found["mel"], vocoder)):
         raise ConfigError(
-            f"The autoencoder {autoencoder} and the vocoder {vocoder} are made for different spectrograms: {differing}; "
-            "take a vocoder of the autoencoder's."
+            f"The autoencoder {autoencoder} and the vocoder {vocoder} are made for different spectrograms: "
+            f"{differing}; take a vocoder of the autoencoder's."
         )
 
 

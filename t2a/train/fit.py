@@ -30,6 +30,7 @@ from t2a.train.track import RunHandle, end_run, start_run
 from t2a.train.worker import work
 
 RUN = "run.json"  # beside the checkpoints: which MLflow run this is
+FROZEN = ("codec", "autoencoder", "vocoder")  # models that a task may name
 
 
 class Result(NamedTuple):
@@ -177,9 +178,8 @@ def absolute(run: Run) -> Run:
     }
     if run.init is not None:
         changes["init"] = _absolute(run.init)
-    codec = getattr(run.task, "codec", None)
-    if isinstance(codec, str):
-        changes["task"] = run.task.model_copy(update={"codec": _absolute(codec)})
+    parts = {name: part for name in FROZEN if isinstance(part := getattr(run.task, name, None), str)}
+    changes["task"] = run.task.model_copy(update={name: _absolute(part) for name, part in parts.items()})
     return run.model_copy(update=changes)
 
 

@@ -1,10 +1,12 @@
 """What can be known to be wrong with a run before anything is started."""
 
+import hashlib
+
 from t2a import storage
-from t2a.data.rows import AudioConfig
+from t2a.data.rows import AudioConfig, LatentsConfig
 from t2a.data.shards import read_manifest
 from t2a.errors import ConfigError, DataError
-from t2a.models.pretrained import locate, read_config
+from t2a.models.pretrained import WEIGHTS, locate, read_config
 from t2a.train.run import Run
 from t2a.train.start import check_start
 
@@ -15,6 +17,7 @@ def check_ready(run: Run) -> None:
     _check_data(run)
     task = run.task.build()
     _check_codec(run)
+    _check_autoencoder(run)
     check_start(run, task)
 
 
@@ -43,3 +46,23 @@ def _check_codec(run: Run) -> None:
         raise ConfigError(
             f"The codec {codec} normalises the loudness, which its codes do not hold: take one with normalise=false."
         )
+
+
+def _check_autoencoder(run: Run) -> None:
+    """Refuse sound that the task's autoencoder cannot encode, and latents that another one has made."""
+    autoencoder = getattr(run.task, "autoencoder", None)
+    if not isinstance(autoencoder, str):
+        return
+    folder = locate(autoencoder)
+    if isinstance(run.data, AudioConfig):
+        for name, asked in (("sample_rate", read_config(folder)["mel"]["rate"]), ("channels", 1)):
+            if (given := getattr(run.data, name)) != asked:
+                told = f"data.{name} is {given}, but the autoencoder {autoencoder} takes {asked}"
+                raise ConfigError(f"{told}: set data.{name}={asked}.")
+    if isinstance(run.data, LatentsConfig):
+        made_by = read_manifest(run.data.uri).made_from.get("autoencoder_sha256")
+        if made_by and made_by != hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest():
+            raise ConfigError(
+                f"The latents {run.data.uri} were made by other weights than those of task.autoencoder, {autoencoder}: "
+                "prepare them anew, or name the autoencoder that made them."
+            )

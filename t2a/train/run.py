@@ -151,7 +151,7 @@ class Run(Config):
                 f"task {self.task.kind} is trained on {' or '.join(fit)}, but data.kind is {self.data.kind}"
             )
         model: Any = getattr(self.task, "model", None)
-        for name in ("sample_rate", "channels", "codebooks"):
+        for name in ("sample_rate", "channels", "codebooks", "latent"):
             given, asked = getattr(self.data, name, None), getattr(model, name, None)
             if given is not None and asked is not None and given != asked:
                 raise ValueError(f"data.{name} is {given}, but task.model.{name} is {asked}; make them equal")

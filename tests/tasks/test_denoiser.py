@@ -16,6 +16,7 @@ from t2a.models.kl1d import Kl1dConfig
 from t2a.models.pretrained import WEIGHTS
 from t2a.models.vocoder import Vocos, VocosConfig
 from t2a.tasks.denoiser import DenoiserTask, DenoiserTaskConfig
+from t2a.train.precision import cast_forward
 
 MEL = MelSpec(n_fft=64, hop=16, n_mels=8, log="ln")
 TEXT = {"width": 384, "dropout": 0.2}
@@ -150,12 +151,18 @@ def test_a_row_s_value_does_not_depend_on_its_batch_mates(task):
     torch.testing.assert_close(alone["loss"], together["loss"][:1], atol=1e-5, rtol=1e-4)
 
 
-def test_weights_in_bfloat16_take_latents_and_give_a_float32_loss(task):
-    net = awake(task)["denoiser"].bfloat16()
-    loss, _ = one_loss(task, {"denoiser": net}, a_batch())
+def test_an_engine_in_bfloat16_tells_the_times_exactly_and_the_loss_is_float32(task):
+    nets, seen = awake(task), []
+    net = nets["denoiser"].bfloat16()
+    net.network.time.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    cast_forward(net, "bf16", torch.device("cpu"))
+    torch.manual_seed(0)
+    loss, _ = one_loss(task, nets, a_batch())
+    torch.manual_seed(0)
+    expected = task.process.schedule.draw(4, None, torch.device("cpu"))
+    torch.testing.assert_close(seen[0].float(), expected * 1000)
     assert loss.dtype == torch.float32
     loss.backward()
-    assert loss.isfinite()
 
 
 def test_latents_of_another_shape_are_refused_before_any_work(autoencoder):

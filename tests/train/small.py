@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from t2a.audio.spectral import MelSpec
 from t2a.config import validate
 from t2a.data import pipeline
 from t2a.data.plan import Plan
 from t2a.data.position import Position
 from t2a.data.shards import ShardBounds, read_manifest, write_shards
+from t2a.models.autoencoder import Autoencoder, AutoencoderConfig
 from t2a.models.codec import Codec, CodecConfig
+from t2a.models.kl1d import Kl1dConfig
 from t2a.train.checkpoint import newest_complete
 from t2a.train.run import Run
 
@@ -107,6 +110,27 @@ def lm_run(out: str, corpus: str, codec: str, text: dict[str, Any], **changes: A
         "task": {"kind": "lm", "model": model, "encoders": {"text": text}, "codec": codec},
         "data": {"kind": "codes", "uri": corpus, "codebooks": 2, "crop_frames": 16, "window": 8},
         "optim": {"lm": {"lr": 1e-3}}, "engine": {"zero": 2}, "checkpoint": {"every": 2},
+        "eval": {"every": 4, "rows": 8}, "track": {"enabled": False},
+    }  # fmt: skip
+    return validate(Run, settings | changes, "test")
+
+
+def untrained_autoencoder(folder: Path, **changes: Any) -> str:
+    """An autoencoder with latents of 3 numbers for every 64 samples."""
+    mel = MelSpec(rate=RATE, n_fft=64, hop=16, n_mels=8, log="ln").model_copy(update=changes)
+    network = Kl1dConfig(latent=3, widths=(8, 8, 8), blocks=1)
+    Autoencoder(AutoencoderConfig(mel=mel, network=network)).save_pretrained(folder)
+    return str(folder)
+
+
+def denoiser_run(out: str, corpus: str, autoencoder: str, **changes: Any) -> Run:
+    """One process."""
+    model = {"latent": [3], "max_frames": 24, "network": {"kind": "dit", "width": 16, "layers": 1, "heads": 2}}
+    settings = {
+        "name": "denoiser", "out": out, "steps": 4, "batch_size": 4, "log_every": 1,
+        "task": {"kind": "denoiser", "model": model, "autoencoder": autoencoder},
+        "data": {"kind": "latents", "uri": corpus, "latent": [3], "crop_frames": 24, "window": 8},
+        "optim": {"denoiser": {"lr": 1e-2}}, "engine": {"kind": "plain", "ema": 0.8}, "checkpoint": {"every": 4},
         "eval": {"every": 4, "rows": 8}, "track": {"enabled": False},
     }  # fmt: skip
     return validate(Run, settings | changes, "test")

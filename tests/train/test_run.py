@@ -7,11 +7,13 @@ import torch
 from t2a.config import dump, load, validate
 from t2a.errors import ConfigError
 from t2a.models.codec import Codec
+from t2a.models.denoiser import Denoiser
 from t2a.models.lm import LM
+from t2a.tasks.denoiser import DenoiserTaskConfig
 from t2a.tasks.lm import LMTaskConfig
 from t2a.train.fit import absolute
 from t2a.train.run import Run
-from tests.train.small import codec_run, lm_run, untrained_codec
+from tests.train.small import codec_run, denoiser_run, lm_run, untrained_codec
 
 RECIPES = Path(__file__).parents[2] / "jobs" / "recipes"
 SMALL = sorted(path.stem for path in RECIPES.glob("*-small.yaml") if "codec" in path.stem)
@@ -29,7 +31,7 @@ def test_every_recipe_is_a_run_of_its_name(recipe, tmp_path) -> None:
     codec = [f"task.codec={untrained_codec(tmp_path)}"] if recipe == "lm-streams-small" else []
     run = load(Run, RECIPES / f"{recipe}.yaml", codec)
     assert run.name == recipe
-    if isinstance(run.task, LMTaskConfig):
+    if isinstance(run.task, LMTaskConfig | DenoiserTaskConfig):
         assert run.task.encoders.keys() == run.task.model.conditions.keys()
     assert validate(Run, json.loads(json.dumps(run.model_dump(mode="json"))), recipe) == run
 
@@ -57,6 +59,12 @@ def test_audiogens_have_the_published_sizes(recipe, t5, published) -> None:
     with torch.device("meta"):
         model = LM(config.model_copy(update={"conditions": {"text": text}}))
     assert (sum(p.numel() for p in model.parameters()) + t5) / published == pytest.approx(1, abs=0.06)
+
+
+def test_make_an_audio_has_the_published_size() -> None:
+    with torch.device("meta"):
+        model = Denoiser(load(Run, RECIPES / "make-an-audio.yaml").task.model)
+    assert sum(p.numel() for p in model.network.parameters()) == 160_223_684
 
 
 @pytest.mark.parametrize("streams", [1, 2, 4, 8])
@@ -102,6 +110,9 @@ def test_a_task_is_not_trained_on_what_it_cannot_read() -> None:
     codes = {"kind": "codes", "uri": "x", "codebooks": 2, "crop_frames": 4}
     with pytest.raises(ConfigError, match=r"task codec is trained on audio, but data.kind is codes"):
         codec_run("out", "corpus", data=codes)
+    latents = {"kind": "latents", "uri": "x", "latent": [4], "crop_frames": 4}
+    with pytest.raises(ConfigError, match=r"data.latent is \(4,\), but task.model.latent is \(3,\)"):
+        denoiser_run("out", "corpus", "autoencoder", data=latents)
     with pytest.raises(ConfigError, match=r"data.codebooks is 4, but task.model.codebooks is 2"):
         lm_run("out", "corpus", "codec", {"kind": "minilm"}, data=codes | {"codebooks": 4})
 
@@ -134,4 +145,6 @@ def test_local_paths_become_absolute_for_the_workers(tmp_path, monkeypatch) -> N
     run = absolute(lm_run("out", "s3://bucket/corpus", "codec", {"kind": "minilm"}))
     assert run.folder == str(tmp_path / "out" / "lm")
     assert (run.data.uri, run.task.codec) == ("s3://bucket/corpus", str(tmp_path / "codec"))
+    task = absolute(denoiser_run("out", "corpus", "autoencoder")).task
+    assert (task.autoencoder, task.vocoder) == (str(tmp_path / "autoencoder"), None)
     assert absolute(run.model_copy(update={"out": "file:///x"})).out == "file:///x"
