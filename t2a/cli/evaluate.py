@@ -14,12 +14,14 @@ def evaluate(
     corpus: Annotated[
         str,
         typer.Argument(
-            help="The corpus: clips for a codec, codes for a language or entropy model, latents for a denoiser."
+            help="Clips for a codec or autoencoder, codes for a language or entropy model, latents for a denoiser."
         ),
     ],
     split: Annotated[str, typer.Option(help="Which split to measure on.")] = "test",
     rows: Annotated[int, typer.Option(help="How many clips at most.", min=2)] = 128,
-    listened: Annotated[int, typer.Option(help="How many of them ViSQOL hears, of a codec; it is slow.", min=0)] = 16,
+    listened: Annotated[
+        int, typer.Option(help="How many of them ViSQOL hears, of a codec or autoencoder; it is slow.", min=0)
+    ] = 16,
     generated: Annotated[int, typer.Option(help="Captions that a model makes 4 clips each of.", min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file as well.")] = None,
     judge: Annotated[
@@ -30,6 +32,9 @@ def evaluate(
     against: Annotated[
         list[str] | None,
         typer.Option(help="Another model, of any kind, that makes the same for the judge. May be repeated."),
+    ] = None,
+    vocoder: Annotated[
+        str | None, typer.Option(help="What an autoencoder is heard through; by default Griffin-Lim.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page with figures and sounds.")] = None,
 ) -> None:
@@ -46,7 +51,9 @@ def evaluate(
         from t2a.report.pages import check_page, write_page
 
         check_page(model, judge, report is not None)
-    evaluation = measure(model, corpus, split=split, rows=rows, listened=listened, generated=generated, judge=judge)
+    evaluation = measure(
+        model, corpus, split=split, rows=rows, listened=listened, generated=generated, judge=judge, vocoder=vocoder
+    )
     steering = None
     if judge:
         from t2a.evaluate.steering import evaluate_steering

@@ -12,7 +12,7 @@ from t2a.metrics.interval import Interval
 
 UNITS = {
     "bit_rate": "kbit/s", "bit_rate_coded": "kbit/s", "container_rate": "kbit/s", "si_snr": "dB", "mel_distance": "dB",
-    "seconds_a_clip": "s",
+    "seconds_a_clip": "s", "spectrogram_distance": "dB",
 }  # fmt: skip
 AT_ONCE = 3  # columns, so that a terminal of 80 has room for them
 
@@ -46,11 +46,15 @@ def _conditions(conditions: Mapping[str, Any]) -> Iterator[RenderableType]:
         for number, book in enumerate(books, 1):
             table.add_row(str(number), f"{book['usage']:.0%}", f"{book['perplexity']:.0f}")
         yield table
-    if speed := conditions.get("speed"):
+    if latents := conditions.get("latents"):
+        shape, (low, high) = " x ".join(map(str, latents["shape"])), latents["std"]
         yield (
-            f"speed: encodes {speed['encode']:.3g} and decodes {speed['decode']:.3g} seconds of sound in a second, "
-            f"on {speed['threads']} threads"
+            f"latents: {latents['frame_rate']:g} frames a second of {shape}; over all clips the channels' means are "
+            f"within {latents['mean']:.2g} of 0, their standard deviations {low:.2g} to {high:.2g}"
         )
+    if speed := conditions.get("speed"):
+        told = " and ".join(f"{verb}s {speed[verb]:.3g}" for verb in ("encode", "decode", "vocode") if verb in speed)
+        yield f"speed: {told} seconds of sound in a second, on {speed['threads']} threads"
     if "sample" in conditions:
         yield f"{conditions['clips']} clips, {conditions['sample']}"
     if "generated" in conditions:

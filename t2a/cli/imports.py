@@ -5,26 +5,35 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from t2a.errors import ConfigError
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Take over a trained model of another project. Tensors only: no code that a file brings is run.",
 )
 
 OutArgument = Annotated[str, typer.Argument(help="The model folder to write, local or on s3://.")]
+MelOption = Annotated[
+    str | None, typer.Option(help="Of a HiFi-GAN: a YAML file with what the source does not tell of its spectrogram.")
+]
 
 
 @app.command()
 def huggingface(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A folder, or an id such as facebook/musicgen-small.")],
     out: OutArgument,
+    mel: MelOption = None,
 ) -> None:
-    """A MusicGen (mono, stereo or melody) or an EncodecModel of transformers."""
-    from t2a.interop import encodec, huggingface, language, musicgen
+    """A MusicGen (mono, stereo or melody), an EncodecModel or a SpeechT5HifiGan of transformers."""
+    from t2a.config import read
+    from t2a.interop import encodec, hifigan, huggingface, language, musicgen, vocoder
 
-    if huggingface.model_type(source) in musicgen.KINDS:
-        told = language.convert(lambda: musicgen.load(source), out)
-    else:
-        told = encodec.convert(lambda: huggingface.load(source), out)
+    kind, spec = huggingface.model_type(source), read(mel) if mel else {}
+    if mel and kind != hifigan.KIND:
+        raise ConfigError(f"--mel is for a {hifigan.KIND}, {source} holds a {kind}; leave it out.")
+    importers = dict.fromkeys(musicgen.KINDS, lambda: language.convert(lambda: musicgen.load(source), out))
+    importers[hifigan.KIND] = lambda: vocoder.convert(lambda: hifigan.load(source, spec), out)
+    told = importers.get(kind or "", lambda: encodec.convert(lambda: huggingface.load(source), out))()
     Console().print(f"{out}: {told}")
 
 
@@ -50,4 +59,56 @@ def audiocraft(
     else:
         given: dict[str, Any] = {"sample_rate": sample_rate, "causal": causal, "pad_mode": pad_mode}
         told = encodec.convert(lambda: audiocraft.load(source, **given), out)
+    Console().print(f"{out}: {told}")
+
+
+@app.command()
+def autoencoder(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SRC", help="A pipeline of diffusers, its vae folder, or an id such as cvssp/audioldm."),
+    ],
+    out: OutArgument,
+    mel: Annotated[
+        str | None, typer.Option(help="A YAML file that says what its spectrograms are; by default AudioLDM's.")
+    ] = None,
+    time_first: Annotated[
+        bool,
+        typer.Option("--time-first/--time-last", help="Which axis of its pictures is time; AudioLDM's is the first."),
+    ] = True,
+) -> None:
+    """The spectrogram autoencoder (AutoencoderKL) of an AudioLDM, or another in diffusers' layout."""
+    from t2a.audio.spectral import MelSpec
+    from t2a.config import load
+    from t2a.interop import diffusers_vae
+
+    spec = load(MelSpec, mel) if mel else diffusers_vae.AUDIOLDM
+    told = diffusers_vae.convert(lambda: diffusers_vae.load(source, spec, time_first=time_first), out)
+    Console().print(f"{out}: {told}")
+
+
+@app.command()
+def hifigan(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="A folder with config.json and one generator's file.")],
+    out: OutArgument,
+    mel: MelOption = None,
+) -> None:
+    """A HiFi-GAN of its authors' release (V1, V2, V3)."""
+    from t2a.config import read
+    from t2a.interop import hifigan, vocoder
+
+    spec = read(mel) if mel else {}
+    told = vocoder.convert(lambda: hifigan.load_released(source, spec), out)
+    Console().print(f"{out}: {told}")
+
+
+@app.command()
+def vocos(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="A folder, or an id such as charactr/vocos-mel-24khz.")],
+    out: OutArgument,
+) -> None:
+    """A Vocos of mel spectrograms, of the vocos package."""
+    from t2a.interop import vocoder, vocos
+
+    told = vocoder.convert(lambda: vocos.load(source), out)
     Console().print(f"{out}: {told}")

@@ -1,6 +1,6 @@
 """The clips that a model is judged by: a seeded sample of a split."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,3 +74,11 @@ def draw(corpus: str, split: str, rows: int, seed: int) -> Iterator[tuple[int, d
         except DamagedError as error:
             raise DataError(f"{corpus}/{shard.name} cannot be read ({error}); write the corpus again.") from error
         yield from ((turns[place], stored[place - begin]) for place in places)
+
+
+def watched(clips: Iterable[Clip], rows: int) -> Iterable[Clip]:
+    """Show a progress bar on stderr, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(clips, "Measuring", total=rows, console=Console(stderr=True), transient=True)

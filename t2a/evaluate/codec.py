@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from t2a.data.skips import Skips
 from t2a.errors import DataError
-from t2a.evaluate.clips import Clip, sample
+from t2a.evaluate.clips import Clip, sample, watched
 from t2a.evaluate.evaluation import Evaluation
 from t2a.evaluate.systems import Entropy, compared
 from t2a.metrics import codes as statistics
@@ -56,7 +56,7 @@ def evaluate_codec(
     values: Values = defaultdict(list)
     counts = np.zeros((codec.codebooks, codec.bins), np.int64)
     first: list[Wave] = []
-    for clip in _watched(clips, rows):
+    for clip in watched(clips, rows):
         wanted = [name for name in listeners if (clip.turn < listened if name == "visqol" else _is_speech(clip))]
         for system, run in systems.items():
             coded = run(clip.wave)
@@ -158,11 +158,3 @@ def speed(codec: Codec, wave: Wave) -> dict[str, Any]:
 
 def _is_speech(clip: Clip) -> bool:
     return any(SPEECH.search(caption) for caption in clip.captions)
-
-
-def _watched(clips: Iterable[Clip], rows: int) -> Iterable[Clip]:
-    """Show a progress bar on stderr, where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(clips, "Measuring", total=rows, console=Console(stderr=True), transient=True)

@@ -17,6 +17,7 @@ from t2a.diffusion.noise import Noise
 from t2a.diffusion.samplers import sample
 from t2a.errors import CheckpointError, ConfigError
 from t2a.generate.editing import FADE_SECONDS, Given, begun
+from t2a.generate.precision import quicken
 from t2a.generate.request import check_guidance, check_latents, check_rows, check_seconds, clip_samples
 from t2a.generate.settings import DiffusionSettings
 from t2a.generate.sounding import finished
@@ -29,8 +30,6 @@ from t2a.nn.packed import Precision
 
 if TYPE_CHECKING:
     from t2a.generate.loading import Progress, Sound
-
-DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class DiffusionGenerator:
@@ -62,8 +61,6 @@ class DiffusionGenerator:
         cls, folder: Path, device: torch.device | str = "cpu", precision: Precision = "float32"
     ) -> "DiffusionGenerator":
         """Load what `t2a.tasks.denoiser` exported; `precision` is that of the denoiser's weights."""
-        if precision not in DTYPES:
-            raise ConfigError(f"A diffusion model has no weights of {precision}: use one of {', '.join(DTYPES)}.")
         for part in ("autoencoder", EncodersFile.NAME):
             if not (folder / part).exists():
                 raise CheckpointError(f"{folder} has no {part}: a denoiser needs it beside it, export it again.")
@@ -71,7 +68,9 @@ class DiffusionGenerator:
         widths = {name: condition.width for name, condition in model.config.conditions.items()}
         encoders = Encoders(EncodersFile.read(folder).encoders, widths, device)
         autoencoder = Autoencoder.from_pretrained(folder / "autoencoder")
-        return cls(model.to(DTYPES[precision]), autoencoder, vocoder_of(folder, autoencoder), encoders, device)
+        generator = cls(model, autoencoder, vocoder_of(folder, autoencoder), encoders, device)
+        quicken(generator.model, generator.device, precision)
+        return generator
 
     @property
     def sample_rate(self) -> int:

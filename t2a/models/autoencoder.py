@@ -60,6 +60,10 @@ class AutoencoderOutput(NamedTuple):
     """what the last layer saw, [B, D, (M,) L'']"""
 
 
+class Spectrogram(Uncast, MelSpectrogram):
+    """A mel spectrogram whose window and filters stay in float32 when the model around it is cast."""
+
+
 class LatentScale(Uncast):
     """Running mean and standard deviation of every channel of the latents, which `encode` takes out of them.
 
@@ -110,7 +114,7 @@ class Autoencoder(Pretrained):
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.spectrogram = MelSpectrogram(config.mel)
+        self.spectrogram = Spectrogram(config.mel)
         self.network = config.network.build(config.mel.n_mels)
         self.latents = LatentScale(self.latent_shape[0])
         floor = math.log(config.mel.floor) if config.mel.log == "ln" else math.log10(config.mel.floor)
@@ -161,7 +165,13 @@ class Autoencoder(Pretrained):
         """Return the log-mel spectrogram [B, M, L] of waves [B, 1, T], of which `length` int64 [B] samples are real.
 
         The real frames, `config.mel.frames(length)` of them, are those of each clip by itself; after them is silence.
+        Raises `ValueError` for more than one channel and for waves without samples.
         """
+        if wave.ndim != 3 or wave.shape[1] != 1 or not wave.shape[2]:
+            raise ValueError(
+                f"the autoencoder takes waves [B, 1, T] of at least one sample, not {list(wave.shape)}; "
+                "t2a.audio.transform.to_channels mixes."
+            )
         if length is None or bool((length >= wave.shape[-1]).all()):
             return self.spectrogram(wave[:, 0])
         spec, samples = self.config.mel, wave.shape[-1]
@@ -187,7 +197,7 @@ class Autoencoder(Pretrained):
         frames = self.factor * self.latent_length(mel.shape[-1])
         x = self.scaled(held(mel, length, frames))
         whole = None if length is None else self.factor * self.latent_length(length)
-        mean, logvar = self.network.encode(x.to(self._dtype), mask_of(whole, frames)).chunk(2, dim=1)
+        mean, logvar = self.network.encode(x.to(self._dtype), mask_of(whole, frames)).float().chunk(2, dim=1)
         return mean, logvar.clamp(*LOGVAR)
 
     def encode(self, mel: Tensor, length: Tensor | None = None) -> Tensor:

@@ -11,20 +11,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from t2a.config import Config
-from t2a.errors import ConfigError
-from t2a.losses.adversarial import gradient_penalty, weighed_critic_loss, weighed_generator_loss
 from t2a.losses.autoencoder import adaptive_weight, distance, divergence
 from t2a.losses.balancer import surrogate
+from t2a.metrics.spectrogram import detail, spectrogram_distance
 from t2a.models.autoencoder import Autoencoder, AutoencoderConfig, AutoencoderOutput
 from t2a.models.spectrogram_critic import SpectrogramCritic, SpectrogramCriticConfig
 from t2a.models.vocoder import GriffinLim
 from t2a.nn.frames import mask_of
-from t2a.tasks.task import Network, frozen, partitioned, raw
+from t2a.tasks.judging import judge
+from t2a.tasks.task import Network, raw
 
 Spectrograms = tuple[Tensor, Tensor]
 """[B, M, L] and how many frames [B] of them are real"""
-Hearing = tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]
-"""The critic's loss, the autoencoder's, its gradient at the decoded spectrograms, and what to log of the critic"""
 
 
 class Weights(Config):
@@ -96,31 +94,31 @@ class AutoencoderTask:
         l1 = distance(decoded, mel, length).mean()
         (gradient,) = torch.autograd.grad(weights.l1 * l1, decoded)
         kl = (divergence(output.mean, output.logvar, latent_length) / (mel.shape[1] * length)).mean()
-        logs = {"loss/l1": l1.detach(), "loss/kl": kl.detach()}
+        logs = {"loss/l1": l1.detach(), "loss/kl": kl.detach(), "latents/std": model.latents.std.mean()}
         if "critic" in nets and step >= self.config.critic_start:
-            hear = self._hear_apart if partitioned(nets["critic"]) else self._hear
-            loss, adversarial, pull, heard = hear(nets["critic"], model, mel, decoded, length)
-            yield "critic", loss, heard
+            seen = model.scaled(decoded.detach()).requires_grad_()
+            judged = judge(nets["critic"], model.scaled(mel), seen, length, weights.r1)
+            yield "critic", judged.critic, judged.logs
+            pull = judged.gradient / model.scale
             weight = weights.adv * self._adaptive(model, output, gradient, pull)
             gradient = gradient + weight * pull
-            logs |= {"loss/adv": adversarial, "critic/weight": weight}
+            logs |= {"loss/adv": judged.adversarial, "critic/weight": weight}
         yield "autoencoder", surrogate(output.mel, gradient) + weights.kl * kl, logs
 
     @torch.no_grad()
     def evaluate(self, nets: Mapping[str, Network], batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Return for each row the distance of its spectrogram in dB, its bits a second, and how much detail is left.
+        """Tell of each row how far its spectrogram is decoded from itself, how blurred, and what its latents hold.
 
-        mel_distance: mean absolute difference. detail: how much the decoded spectrogram changes from frame to frame,
-        for what the original does; a blurred one stays below 1.
+        spectrogram_distance: in dB. detail: below 1 where it is blurred. latent_bits: the posterior's, a second.
         """
         mel, length = self._spectrograms(nets, batch)
         output: AutoencoderOutput = nets["autoencoder"](mel, length)
         model, spec = _model(nets), self.config.model.mel
         nats = divergence(output.mean, output.logvar, model.latent_length(length))
         return {
-            "mel_distance": spec.decibels * distance(output.mel, mel, length),
-            "detail": (change(output.mel, length) + 1e-3) / (change(mel, length) + 1e-3),
-            "bit_rate": nats / math.log(2) / (length * spec.hop / spec.rate),
+            "spectrogram_distance": spectrogram_distance(output.mel, mel, length, spec.decibels),
+            "detail": detail(output.mel, mel, length),
+            "latent_bits": nats / math.log(2) / (length * spec.hop / spec.rate),
         }
 
     @torch.no_grad()
@@ -157,48 +155,6 @@ class AutoencoderTask:
             for gradient in (reconstruction, adversarial)
         ]
         return adaptive_weight(output.last, model.network.kernel, *pulls)
-
-    def _hear(self, net: Network, model: Autoencoder, mel: Tensor, decoded: Tensor, length: Tensor) -> Hearing:
-        """Let the critic judge recorded and decoded spectrograms in the same windows, once for both networks.
-
-        See `t2a.tasks.codec.CodecTask._hear` for why it is called past its engine.
-        """
-        critic = raw(net)
-        assert isinstance(critic, SpectrogramCritic)
-        starts, r1 = critic.draw(length), self.config.weights.r1
-        recorded = model.scaled(mel).requires_grad_(r1 > 0)
-        real, fake = critic(recorded, length, starts), critic(model.scaled(decoded), length, starts)
-        adversarial = weighed_generator_loss(fake.logits, fake.weights)
-        (pull,) = torch.autograd.grad(adversarial, decoded, retain_graph=True)
-        loss = weighed_critic_loss(real.logits, fake.logits, real.weights)
-        logs = {"loss/critic": loss.detach(), "critic/left_out": (starts < 0).float().mean()}
-        if r1:
-            penalty = gradient_penalty(real.logits, real.weights, recorded)
-            loss, logs = loss + r1 / 2 * penalty, logs | {"loss/r1": penalty.detach()}
-        return loss, adversarial.detach(), pull, logs
-
-    def _hear_apart(self, net: Network, model: Autoencoder, mel: Tensor, decoded: Tensor, length: Tensor) -> Hearing:
-        """Do the same where a pass can be followed back only once, because parameters go after use."""
-        if self.config.weights.r1:
-            raise ConfigError(
-                "weights.r1 follows the critic back twice, which engine.zero 3 cannot: take zero 2 or r1 0."
-            )
-        starts = raw(net).draw(length)
-        with frozen(net) as critic:
-            fake = critic(model.scaled(decoded), length, starts)
-            adversarial = weighed_generator_loss(fake.logits, fake.weights)
-            (pull,) = torch.autograd.grad(adversarial, decoded)
-        both = model.scaled(torch.cat([mel, decoded.detach()]))
-        opinion = net(both, length.repeat(2), starts.repeat(2, 1))
-        real, fake = zip(*(logits.chunk(2) for logits in opinion.logits), strict=True)
-        loss = weighed_critic_loss(real, fake, [weights.chunk(2)[0] for weights in opinion.weights])
-        logs = {"loss/critic": loss.detach(), "critic/left_out": (starts < 0).float().mean()}
-        return loss, adversarial.detach(), pull, logs
-
-
-def change(mel: Tensor, length: Tensor) -> Tensor:
-    """Mean absolute difference of each frame of [B, M, L] from the one before, of the first `length` frames [B]."""
-    return distance(mel[..., 1:], mel[..., :-1], length - 1)
 
 
 def _model(nets: Mapping[str, Network]) -> Autoencoder:

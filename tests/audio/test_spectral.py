@@ -124,3 +124,9 @@ def test_frames_that_are_not_real_count_for_nothing():
     part = istft(spectrum, 64, window, real=torch.arange(12)[None] < 7)
     torch.testing.assert_close(part[:, : 7 * 64], istft(spectrum[..., :7], 64, window))
     assert not part[:, 7 * 64 + 128 :].any()
+
+
+def test_recipes_are_told_apart_by_the_spectrogram_that_they_make():
+    spec = MelSpec(rate=16000, n_fft=512, hop=128)
+    assert not spec.differing(MelSpec(rate=16000, n_fft=512, hop=128, win=512, fmax=8000.0))
+    assert spec.differing(MelSpec(rate=16000, n_fft=512, hop=160, log="ln")) == "hop 128 and 160, log log10 and ln"

@@ -218,11 +218,6 @@ def test_parts_that_do_not_fit_are_refused_naming_both():
         DiffusionGenerator(other, whole.autoencoder, whole.vocoder, whole.encoders)
 
 
-def test_a_precision_that_it_has_not_is_refused(folder):
-    with pytest.raises(ConfigError, match="no weights of int8: use one of float32, bfloat16"):
-        load(folder, precision="int8")
-
-
 def test_a_vocoder_beside_it_is_taken_without_a_word(folder):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

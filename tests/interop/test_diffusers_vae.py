@@ -5,9 +5,11 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 import t2a.audio.torchaudio_backend  # noqa: F401, before diffusers, which asks whether torchaudio is whole
 from t2a.audio.spectral import MelSpec
+from t2a.cli import app
 from t2a.errors import CheckpointError, ConfigError
 from t2a.interop import diffusers_vae
 from t2a.models.autoencoder import Autoencoder
@@ -96,3 +98,21 @@ def test_what_it_does_not_know_is_refused(tmp_path):
     (tmp_path / FILE).unlink()
     with pytest.raises(CheckpointError, match="holds no config"):
         diffusers_vae.load(str(tmp_path))
+
+
+def test_the_command_takes_the_spectrogram_from_a_file(tmp_path):
+    oracle(**AUDIOLDM).save_pretrained(tmp_path / "vae")
+    (tmp_path / "mel.yaml").write_text("rate: 16000\nhop: 200\nn_mels: 16\nlog: ln\n")
+    arguments = [
+        "import",
+        "autoencoder",
+        str(tmp_path),
+        f"{tmp_path}/out",
+        "--mel",
+        f"{tmp_path}/mel.yaml",
+        "--time-last",
+    ]
+    made = CliRunner().invoke(app, arguments)
+    assert made.exit_code == 0, made.output
+    assert "20 latent frames/s of 8 x 4" in " ".join(made.output.split())
+    assert Autoencoder.from_pretrained(tmp_path / "out").config.mel.hop == 200

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from t2a.losses.adversarial import critic_loss, feature_loss, generator_loss
+from t2a.losses.adversarial import CONTESTS, critic_loss, feature_loss, generator_loss
 
 
 def test_the_critic_pays_for_what_is_on_the_wrong_side_of_its_margin():
@@ -27,3 +27,10 @@ def test_only_the_decoded_features_get_a_gradient():
     feature_loss([[real]], [[fake]]).backward()
     assert real.grad is None
     assert fake.grad.abs().sum() > 0
+
+
+def test_squares_pay_for_the_distance_from_what_is_asked():
+    contest = CONTESTS["lsgan"]
+    real, fake = [torch.tensor([2.0, 0.0]), torch.tensor([-1.0])], [torch.tensor([-3.0, 1.0]), torch.tensor([0.5])]
+    assert contest.critic(real, fake).item() == pytest.approx(((1 + 5) + (4 + 0.25)) / 2)
+    assert contest.generator(fake).item() == pytest.approx((8 + 0.25) / 2)

@@ -139,6 +139,18 @@ def test_the_scale_of_latents_follows_a_network_that_learns():
 
 
 @KINDS
+def test_in_bfloat16_it_takes_the_same_spectrograms_and_makes_nearly_the_same_of_them(kind):
+    model, wave = make(kind), torch.randn(1, 1, 2000, generator=torch.Generator().manual_seed(0))
+    mel = model.mel(wave)
+    z, decoded = model.encode(mel), model.decode(model.encode(mel))
+    model.bfloat16()
+    assert torch.equal(model.mel(wave), mel)
+    assert model.decode(z).dtype == torch.float32
+    torch.testing.assert_close(model.encode(mel), z, rtol=0.05, atol=0.05)
+    torch.testing.assert_close(model.decode(z), decoded, rtol=0.05, atol=0.2)
+
+
+@KINDS
 def test_it_is_saved_with_its_spectrogram_and_the_scale_of_its_latents(kind, tmp_path):
     model, mel = make(kind), mels(1, 20)
     model.save_pretrained(tmp_path / "model")
@@ -157,6 +169,12 @@ def test_numbers_that_are_none_are_refused(kind):
     mel[..., -1] = math.inf
     with pytest.raises(ValueError, match="finite spectrograms"):
         model.encode(mel)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 400), (1, 1, 0), (1, 400)])
+def test_waves_of_other_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match=r"takes waves \[B, 1, T\]"):
+        make("1d").mel(torch.zeros(shape))
 
 
 @pytest.mark.parametrize(

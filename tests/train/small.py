@@ -103,6 +103,22 @@ def codec_run(out: str, corpus: str, **changes: Any) -> Run:
     return validate(Run, settings | changes, "test")
 
 
+def autoencoder_run(out: str, corpus: str, critic: dict[str, Any], weights: dict[str, Any], **changes: Any) -> Run:
+    mel = {"rate": RATE, "n_fft": 256, "hop": 64, "n_mels": 16, "log": "ln"}
+    network = {"kind": "1d", "latent": 4, "widths": [8, 12], "blocks": 1}
+    settings = {
+        "name": "autoencoder", "out": out, "steps": 6, "batch_size": 8, "workers": 2, "log_every": 2,
+        "task": {"kind": "autoencoder", "model": {"mel": mel, "network": network},
+                 "critic": critic, "weights": weights},
+        "data": {"kind": "audio", "uri": corpus, "sample_rate": RATE, "crop_seconds": 0.128, "window": 8},
+        # Hinge gradients cancel to rounding noise, which AdamW blows up with its usual eps.
+        "optim": {name: {"lr": 3e-4, "eps": 1e-3} for name in ("autoencoder", "critic")},
+        "engine": {"zero": 2}, "checkpoint": {"every": 2}, "eval": {"every": 4, "rows": 8},
+        "track": {"enabled": False},
+    }  # fmt: skip
+    return validate(Run, settings | changes, "test")
+
+
 def lm_run(out: str, corpus: str, codec: str, text: dict[str, Any], **changes: Any) -> Run:
     model = {"codebooks": 2, "bins": 16, "max_frames": 16, "width": 32, "layers": 2, "heads": 2}
     settings = {

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -12,9 +13,10 @@ from t2a.train.protocol import EngineConfig
 from t2a.train.run import Run
 from tests.train.balanced import balanced, by_autograd, network
 from tests.train.pair import on_ranks
-from tests.train.small import RATE, codec_run, lm_run, untrained_codec
+from tests.train.small import RATE, autoencoder_run, codec_run, lm_run, untrained_codec
 
 STEPS, ROWS = 20, 4
+REFUSED = {("held", 3)}  # a gradient of a gradient of parameters that are not there
 CPU = torch.device("cpu")
 
 
@@ -24,26 +26,27 @@ def batch(kind: str, step: int) -> dict[str, Any]:
         "ids": [f"{step}-{i}" for i in range(ROWS)],
         "captions": [f"sound {step * ROWS + i}" for i in range(ROWS)],
     }
-    if kind == "codec":
+    if kind in ("codec", "autoencoder"):
         time = torch.arange(1024) / RATE
         pitch = 100 + 900 * torch.rand(ROWS, 1, 1, generator=generator)
         wave = 0.3 * torch.sin(2 * torch.pi * pitch * time) + 0.01 * torch.randn(ROWS, 1, 1024, generator=generator)
-        return common | {"audio": wave, "length": torch.full((ROWS,), 1024)}
+        return common | {"audio": wave, "length": torch.tensor([1024, 800, 1024, 1024])}
     codes = torch.randint(0, 16, (ROWS, 2, 16), generator=generator)
     return common | {"codes": codes, "length": torch.tensor([16, 9, 16, 12])}
 
 
 def curve(run: Run, engines: dict[str, Any], task: Any, rank: int, world: int) -> list[dict[str, float]]:
-    """The logged losses of each step."""
+    """The logged losses of each step; what is drawn for a row must not depend on its rank, so nothing is."""
     share = slice(rank * ROWS // world, (rank + 1) * ROWS // world)
     found = []
     for step in range(STEPS):
         mine = {key: value[share] for key, value in batch(run.task.kind, step).items()}
         values: dict[str, float] = {}
-        for name, loss, logs in task.losses(engines, mine, step):
-            engines[name].backward(loss)
-            engines[name].step(run.optim[name].lr)
-            values |= {key: float(value) for key, value in logs.items() if key.startswith("loss/")}
+        with mock.patch("torch.randn_like", torch.zeros_like):
+            for name, loss, logs in task.losses(engines, mine, step):
+                engines[name].backward(loss)
+                engines[name].step(run.optim[name].lr)
+                values |= {key: float(value) for key, value in logs.items() if key.startswith(("loss/", "latents/"))}
         found.append(values)
     return found
 
@@ -62,6 +65,8 @@ def partitioned(runs: dict[str, Run]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, run in runs.items():
         for zero in (1, 2, 3):
+            if (name, zero) in REFUSED:
+                continue
             task = run.task.build()
             torch.manual_seed(run.seed)
             config = EngineConfig(zero=zero)
@@ -82,7 +87,16 @@ def runs(folder: Path) -> dict[str, Run]:
     # The hinge gradients of the critic's last bias cancel to rounding noise, which AdamW blows up with its
     # usual eps until a code flips.
     optim = {name: {"lr": 3e-4, "eps": 1e-3} for name in ("codec", "critic")}
-    return {"codec": codec_run("out", "corpus", optim=optim), "lm": lm}
+    # A window as long as the clips can only begin at their beginning; one row is too short for it.
+    critic, weights = {"windows": [17], "width": 4, "layers": 2}, {"kl": 0.1, "adv": 0.5}
+    autoencoders = {
+        name: autoencoder_run("out", "corpus", critic=critic | patch, weights=weights | held)
+        for name, patch, held in (
+            ("autoencoder", {}, {}),
+            ("held", {"patch": {"width": 4, "layers": 1}}, {"r1": 0.1}),
+        )
+    }
+    return {"codec": codec_run("out", "corpus", optim=optim), "lm": lm} | autoencoders
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +108,15 @@ def found(tmp_path_factory) -> dict[str, Any]:
     return {"first": first, "second": second, "reference": reference}
 
 
-@pytest.mark.parametrize("zero", [1, 2, 3])
-@pytest.mark.parametrize("name", ["codec", "lm"])
+@pytest.mark.parametrize(
+    ("name", "zero"),
+    [
+        (name, zero)
+        for name in ("codec", "lm", "autoencoder", "held")
+        for zero in (1, 2, 3)
+        if (name, zero) not in REFUSED
+    ],
+)
 def test_two_ranks_follow_the_curve_of_one_process(name: str, zero: int, found: dict[str, Any]) -> None:
     first, second = found["first"][f"{name}-{zero}"], found["second"][f"{name}-{zero}"]
     assert not isinstance(first, str), first
