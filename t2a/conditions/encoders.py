@@ -10,6 +10,7 @@ from pydantic import Field
 
 from t2a.conditions.clap import ClapAudioConfig, ClapConfig
 from t2a.conditions.encoder import Encoder, Reads
+from t2a.conditions.letters import BytesConfig
 from t2a.conditions.melody import ChromaConfig
 from t2a.conditions.text import MiniLMConfig, T5Config
 from t2a.config import Config, dump, load, parse, validate
@@ -17,7 +18,7 @@ from t2a.errors import ConfigError
 from t2a.nn.condition import Condition, StoredCondition
 
 EncoderConfig = Annotated[
-    MiniLMConfig | T5Config | ClapConfig | ClapAudioConfig | ChromaConfig, Field(discriminator="kind")
+    MiniLMConfig | T5Config | BytesConfig | ClapConfig | ClapAudioConfig | ChromaConfig, Field(discriminator="kind")
 ]
 
 

@@ -1,16 +1,17 @@
 """How well a CLAP finds the captions of a sound, the sounds of a caption and the category of a sound, held out."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from t2a.data.shards import read_manifest
 from t2a.data.skips import Skips
 from t2a.errors import DataError
-from t2a.evaluate.clips import Clip, sample
+from t2a.evaluate.clips import Clip, draw, sample
 from t2a.evaluate.evaluation import Evaluation
 from t2a.generate.judge import Judge
 from t2a.metrics.clap_score import clap_score
@@ -20,6 +21,7 @@ from t2a.metrics.retrieval import chance, recall
 LONGEST = 10.0  # seconds that are heard of a clip
 AT = (1, 5, 10)
 TEMPLATES = ("{}", "the sound of {}", "a recording of {}", "this sound is {}")  # of a category's name
+DESCRIBED = 2000  # training clips whose captions tell what their categories sound like
 CATEGORY = "sound to category"
 
 
@@ -42,7 +44,7 @@ def evaluate_clap(folder: Path, corpus: str, split: str, rows: int) -> Evaluatio
     categories = [clips[index].category for index in named]
     left_out = {}
     if len(set(categories)) > 1:
-        figures |= zero_shot(judge, vectors[named], categories)
+        figures |= zero_shot(judge, vectors[named], categories, described(corpus))
     else:
         left_out["accuracy"] = "the clips have no `category`, or all the same"
     told = f"{len(captions)} distinct captions" + (f", {len(set(categories))} categories" if not left_out else "")
@@ -82,25 +84,40 @@ def retrieval(similarity: NDArray[np.floating], right: NDArray[np.bool_]) -> dic
     return figures
 
 
-def zero_shot(judge: Judge, vectors: NDArray[np.floating], categories: Sequence[str]) -> dict[str, Interval]:
-    """Accuracy of the category whose name, written into templates, is nearest to a sound [N, D] (CLIP, section 3.1)."""
+def zero_shot(
+    judge: Judge, vectors: NDArray[np.floating], categories: Sequence[str], said: Mapping[str, Sequence[str]]
+) -> dict[str, Interval]:
+    """Accuracy of the category whose words are nearest to a sound [N, D] (CLIP, section 3.1).
+
+    The words are its name, written into templates; and, where `said` of its clips in training is known, these captions
+    in the place of the name, which many a category's does not tell what is heard.
+    """
     classes = sorted(set(categories))
-    hits = recall(
-        vectors @ prototypes(judge, classes).T, np.array([[own == c for c in classes] for own in categories]), 1
-    )
+    right = np.array([[own == other for other in classes] for own in categories])
+    names = {name: [template.format(name.replace("_", " ")) for template in TEMPLATES] for name in classes}
+    words = {CATEGORY: names} | ({f"{CATEGORY}, by its captions": names | said} if said else {})
     commonest = Counter(categories).most_common(1)[0][0]
     always = np.array([own == commonest for own in categories], np.float64)
-    return {
-        f"accuracy/{CATEGORY}": bootstrap(hits),
-        f"accuracy/{CATEGORY}, always {commonest}": bootstrap(always),
-        f"accuracy/{CATEGORY}, by chance": bootstrap(np.full(len(hits), 1 / len(classes))),
-        f"gain/{CATEGORY} over always {commonest}": bootstrap(hits - always),
-    }
+    figures = {}
+    for way, told in words.items():
+        hits = recall(vectors @ prototypes(judge, [told[name] for name in classes]).T, right, 1)
+        figures[f"accuracy/{way}"] = bootstrap(hits)
+        figures[f"gain/{way}, over always {commonest}"] = bootstrap(hits - always)
+    figures[f"accuracy/{CATEGORY}, always {commonest}"] = bootstrap(always)
+    return figures | {f"accuracy/{CATEGORY}, by chance": bootstrap(np.full(len(always), 1 / len(classes)))}
 
 
-def prototypes(judge: Judge, classes: Sequence[str]) -> NDArray[np.floating]:
-    """Embed each class by the mean of its templates, [N, D] of norm 1."""
-    names = [name.replace("_", " ") for name in classes]
-    told = judge.captions([template.format(name) for name in names for template in TEMPLATES])
-    mean = told.reshape(len(classes), len(TEMPLATES), -1).mean(1)
+def prototypes(judge: Judge, told: Sequence[Sequence[str]]) -> NDArray[np.floating]:
+    """Embed each class by the mean of what is told of it, [N, D] of norm 1."""
+    mean = np.stack([judge.captions(words).mean(0) for words in told])
     return mean / np.linalg.norm(mean, axis=1, keepdims=True)
+
+
+def described(corpus: str, split: str = "train") -> dict[str, list[str]]:
+    """Collect the distinct captions of each category in a sample of a split; nothing where the corpus has none."""
+    if not any(shard.rows for shard in read_manifest(corpus).of(split)):
+        return {}
+    found: dict[str, set[str]] = defaultdict(set)
+    for _, row in draw(corpus, split, DESCRIBED, 0, ["captions", "category"]):
+        found[row["category"] or ""] |= {caption.strip() for caption in row["captions"] or []} - {""}
+    return {category: sorted(captions) for category, captions in found.items() if category and captions}

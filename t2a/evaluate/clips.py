@@ -1,6 +1,6 @@
 """The clips that a model is judged by: a seeded sample of a split."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,9 @@ def sample(
         yield Clip(row["id"], np.ascontiguousarray(wave), row["captions"] or [], turn, row["category"] or "")
 
 
-def draw(corpus: str, split: str, rows: int, seed: int) -> Iterator[tuple[int, dict[str, Any]]]:
+def draw(
+    corpus: str, split: str, rows: int, seed: int, columns: Sequence[str] = ("id", "audio", "captions", "category")
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield `rows` rows drawn from a split, each after its turn, reading only the row groups that they lie in."""
     manifest = read_manifest(corpus)
     if manifest.kind != "audio":
@@ -70,7 +72,7 @@ def draw(corpus: str, split: str, rows: int, seed: int) -> Iterator[tuple[int, d
         if not places:
             continue
         try:
-            stored = read_row_group(corpus, shard, group, ["id", "audio", "captions", "category"])
+            stored = read_row_group(corpus, shard, group, list(columns))
         except DamagedError as error:
             raise DataError(f"{corpus}/{shard.name} cannot be read ({error}); write the corpus again.") from error
         yield from ((turns[place], stored[place - begin]) for place in places)

@@ -13,6 +13,7 @@ from t2a.config import Config
 from t2a.models.conv_tower import ConvTowerConfig
 from t2a.models.pretrained import Pretrained
 from t2a.models.spectrogram_transformer import SpectrogramTransformerConfig
+from t2a.models.text_layers import TextLayers, TextLayersConfig
 from t2a.nn.condition import Condition
 
 MAX_SCALE = 100.0  # as in CLIP: a sharper softmax makes training unstable
@@ -25,6 +26,7 @@ class ClapConfig(Config):
 
     tower: TowerConfig = ConvTowerConfig()
     text_width: int = Field(384, gt=0)  # of the text encoder's states
+    text_layers: TextLayersConfig | None = None  # trained over it, where it does not know by itself what words mean
     dimension: int = Field(256, gt=0)  # of the common space
     dropout: float = Field(0.1, ge=0, lt=1)  # of the text tower
     temperature: float = Field(0.07, gt=0)  # at the start
@@ -36,7 +38,7 @@ class ClapConfig(Config):
 
 
 class Clap(Pretrained):
-    """A tower for waves and one for the token states of a frozen text encoder; both end on the unit sphere."""
+    """A tower for waves and one for the states of a text encoder that is not trained; both end on the unit sphere."""
 
     model_type: ClassVar[str] = "clap"
     parts: ClassVar[Mapping[str, str]] = {"ssast": "tower"}
@@ -48,9 +50,11 @@ class Clap(Pretrained):
         self.config = config
         self.tower = config.tower.build()
         self.head = nn.Sequential(nn.LayerNorm(config.tower.width), nn.Linear(config.tower.width, config.dimension))
+        self.text_layers = TextLayers(config.text_layers, config.text_width) if config.text_layers else None
+        width = config.text_layers.width if config.text_layers else config.text_width
         self.text_tower = nn.Sequential(
-            nn.LayerNorm(config.text_width),
-            nn.Linear(config.text_width, config.dimension),
+            nn.LayerNorm(width),
+            nn.Linear(width, config.dimension),
             nn.GELU(),
             nn.Dropout(config.dropout),
             nn.Linear(config.dimension, config.dimension),
@@ -77,10 +81,14 @@ class Clap(Pretrained):
 
     def text(self, condition: Condition) -> Tensor:
         """Embed captions by the mean of their token states, [B, D] of norm 1."""
-        mask = condition.mask[..., None].to(condition.tokens.dtype)
-        mean = (condition.tokens * mask).sum(1) / mask.sum(1).clamp(min=1)
+        states = self._read(condition)
+        mask = condition.mask[..., None].to(states.dtype)
+        mean = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
         return functional.normalize(self.text_tower(mean).float(), dim=-1)
 
     def text_states(self, condition: Condition) -> Condition:
         """Project each token state by itself, for generators to attend to (Make-An-Audio), [B, S, D] of any norm."""
-        return Condition(self.text_tower(condition.tokens).float(), condition.mask)
+        return Condition(self.text_tower(self._read(condition)).float(), condition.mask)
+
+    def _read(self, condition: Condition) -> Tensor:
+        return condition.tokens if self.text_layers is None else self.text_layers(condition)

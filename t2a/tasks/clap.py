@@ -10,8 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from t2a.conditions.encoder import Encoder
 from t2a.conditions.encoders import EncodersFile
-from t2a.conditions.text import MiniLMConfig, T5Config, TextEncoder
+from t2a.conditions.letters import BytesConfig
+from t2a.conditions.text import MiniLMConfig, T5Config
 from t2a.config import Config
 from t2a.errors import ConfigError
 from t2a.losses.contrastive import contrastive, fits
@@ -23,11 +25,11 @@ MOST = 16  # captions of a clip that count; all processes must have as many
 
 
 class ClapTaskConfig(Config):
-    """The two towers and the frozen text encoder below one of them."""
+    """The two towers and the text encoder below one of them; `bytes` wants `model.text_layers` that learn to read."""
 
     kind: Literal["clap"] = "clap"
     model: ClapConfig = ClapConfig()
-    text: Annotated[MiniLMConfig | T5Config, Field(discriminator="kind")] = MiniLMConfig()
+    text: Annotated[MiniLMConfig | T5Config | BytesConfig, Field(discriminator="kind")] = MiniLMConfig()
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -46,9 +48,9 @@ class ClapTask:
         self.config = config
 
     @cached_property
-    def text(self) -> TextEncoder:
+    def text(self) -> Encoder:
         """The text encoder, loaded on first use."""
-        encoder = TextEncoder(self.config.text)
+        encoder = self.config.text.build()
         if encoder.width != self.config.model.text_width:
             raise ConfigError(
                 f"task.model.text_width is {self.config.model.text_width}, but the text encoder "

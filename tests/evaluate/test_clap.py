@@ -9,7 +9,7 @@ import pytest
 from t2a.data.shards import ShardBounds, read_rows, write_shards
 from t2a.errors import DataError
 from t2a.evaluate import evaluate
-from t2a.evaluate.clap import TEMPLATES, zero_shot
+from t2a.evaluate.clap import described, zero_shot
 from t2a.generate.judge import Judge
 from t2a.report.pages import check_page, write_page
 from tests.train.small import RATE, audio_corpus
@@ -65,19 +65,31 @@ def test_zero_shot_accuracy_stands_beside_chance_and_the_commonest_answer(clap, 
     assert "always sci_fi" in page
 
 
-def test_the_nearest_class_is_that_of_all_its_templates():
-    class Names:
-        """Embeds a text by whether it names a dog, and its length."""
+def test_the_nearest_class_is_that_of_all_its_words_or_of_what_is_said_of_its_clips():
+    class Words:
+        """Embeds a text by whether it names a dog."""
 
         def captions(self, texts):
-            assert len(texts) == 2 * len(TEMPLATES)
-            assert "the sound of big dog" in texts
             return np.array([[1.0, 0.1] if "big dog" in text else [0.0, 1.0] for text in texts])
 
     vectors = np.array([[1.0, 0.0], [0.9, 0.2], [0.0, 1.0], [1.0, 0.0]])
-    found = zero_shot(Names(), vectors, ["big_dog", "big_dog", "rain", "rain"])
+    found = zero_shot(Words(), vectors, ["big_dog", "big_dog", "rain", "rain"], {})
     assert found["accuracy/sound to category"].mean == 0.75
-    assert found["gain/sound to category over always big_dog"].mean == 0.25
+    assert found["gain/sound to category, over always big_dog"].mean == 0.25
+    assert not any("captions" in name for name in found)
+    said = {"big_dog": ["something else"], "rain": ["a big dog"]}  # as good as the wrong way round
+    found = zero_shot(Words(), vectors, ["big_dog", "big_dog", "rain", "rain"], said)
+    assert found["accuracy/sound to category, by its captions"].mean == 0.25
+
+
+def test_categories_are_described_by_what_training_clips_are_said_to_be(tmp_path):
+    rows = list(read_rows(audio_corpus(str(tmp_path / "corpus"), rows=12), "train"))
+    assert described(str(tmp_path / "corpus")) == {}  # no categories there
+    for index, row in enumerate(rows):
+        row |= {"category": ["hum", "", "hum"][index % 3], "captions": [f"x{index % 2}", " "]}
+    write_shards(rows, str(tmp_path / "other"), bounds=ShardBounds(group_rows=5))
+    assert described(str(tmp_path / "other")) == {"hum": ["x0", "x1"]}
+    assert described(str(tmp_path / "other"), "test") == {}
 
 
 def test_clips_that_no_caption_tells_apart_are_refused(clap, tmp_path):

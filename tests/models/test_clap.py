@@ -5,6 +5,7 @@ from t2a.audio.spectral import MelSpec
 from t2a.models.clap import MAX_SCALE, Clap, ClapConfig
 from t2a.models.conv_tower import ConvTowerConfig
 from t2a.models.spectrogram_transformer import SpectrogramTransformerConfig
+from t2a.models.text_layers import TextLayersConfig
 from t2a.nn.condition import Condition
 
 MEL = MelSpec(n_fft=256, hop=64, n_mels=16, log="ln")
@@ -15,9 +16,9 @@ TOWERS = {
 each_tower = pytest.mark.parametrize("tower", TOWERS)
 
 
-def clap(tower: str = "conv") -> Clap:
+def clap(tower: str = "conv", **changes) -> Clap:
     torch.manual_seed(0)
-    model = Clap(ClapConfig(tower=TOWERS[tower], text_width=12, dimension=6)).eval()
+    model = Clap(ClapConfig(tower=TOWERS[tower], text_width=12, dimension=6, **changes)).eval()
     for parameter in model.parameters():  # blocks begin as the identity: give them something to do
         if parameter.ndim == 4:
             torch.nn.init.normal_(parameter, std=0.2)
@@ -48,11 +49,20 @@ def test_a_sound_is_heard_alike_alone_and_filled_up_beside_a_longer_one(length, 
     assert not torch.allclose(model.audio(filled, torch.tensor([5000, 5000]))[:1], alone, atol=1e-3)
 
 
-def test_padding_of_a_caption_changes_nothing():
-    model, tokens = clap(), torch.randn(2, 5, 12)
+@pytest.mark.parametrize("layers", [None, TextLayersConfig(width=8, layers=2, heads=2)])
+def test_padding_of_a_caption_changes_nothing(layers):
+    model, tokens = clap(text_layers=layers), torch.randn(2, 5, 12)
     mask = torch.tensor([[True, True, False, False, False], [True] * 5])
     alone = model.text(Condition(tokens[:1, :2], mask[:1, :2]))
     torch.testing.assert_close(model.text(Condition(tokens, mask))[:1], alone)
+
+
+def test_layers_that_read_know_the_order_of_words_and_bear_an_empty_caption():
+    model, tokens = clap(text_layers=TextLayersConfig(width=8, layers=2, heads=2)), torch.randn(1, 3, 12)
+    every = torch.ones(1, 3, dtype=torch.bool)
+    one, turned = (model.text(Condition(t, every)) for t in (tokens, tokens.flip(1)))
+    assert not torch.allclose(one, turned, atol=1e-3)
+    assert model.text(Condition(tokens, ~every)).isfinite().all()
 
 
 def test_the_scale_is_bounded():
