@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from t2a.conditions.encoders import Encoders, EncodersFile
-from t2a.diffusion.editing import resample
+from t2a.diffusion.editing import resample, steps_of
 from t2a.diffusion.guidance import Guidance, guided
 from t2a.diffusion.noise import Noise
-from t2a.diffusion.samplers import sample
+from t2a.diffusion.samplers import check, sample
 from t2a.errors import CheckpointError, ConfigError
 from t2a.generate.editing import FADE_SECONDS, Given, begun
 from t2a.generate.precision import quicken
@@ -149,21 +149,22 @@ class DiffusionGenerator:
         With a guidance other than 0 and 1 every step reads the rows twice, with and without conditions. Sampling sets
         out from what is `given`, by the share `strength` of the way to noise; what of it is to be kept is kept.
         """
+        options = {"steps": how.steps, **how.options()}
+        check(how.sampler, self.process, **options)
         conditions = told(self.encoders, prompts, melody, guidance, self.device)
         gamma = guidance if conditions else 0.0
         noise = Noise(seeds, self.model.config.latent, [frames] * len(seeds), device=self.device)
         network = self._network(conditions, len(seeds), frames, Guidance(gamma, how.rescale), given)
-        options = {"steps": how.steps, **how.options()}
         if given is None:
             steps = sample(how.sampler, self.process, network, noise, **options)
         else:
             edit = {"strength": strength, "keep": given.keep.to(self.device)}
             steps = resample(how.sampler, self.process, network, noise, given.latent.to(self.device), **edit, **options)
-        found = torch.empty(0)
+        found, count = torch.empty(0), steps_of(how.steps, strength)
         for done, x in enumerate(steps, start=1):
             found = x
             if progress is not None:
-                progress(done, how.steps)
+                progress(done, count)
         if not torch.isfinite(found).all():
             raise CheckpointError("The model predicts NaN, its weights are broken: use another checkpoint.")
         return found

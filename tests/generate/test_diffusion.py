@@ -14,11 +14,13 @@ from t2a.generate.diffusion import DiffusionGenerator, vocoder_of
 from t2a.generate.loading import load
 from t2a.generate.settings import DiffusionSettings
 from t2a.models.denoiser import ConditionConfig, Denoiser
+from t2a.models.unet import UNetConfig
 from t2a.models.vocoder import GriffinLim, Vocos
-from tests.generate.tiny import FRAME, MEL, RATE, Letters, build_diffusion
+from tests.generate.tiny import DIT, FRAME, MEL, RATE, Letters, build_diffusion
 
 PROCESSES = {"diffusion": DiffusionConfig(), "flow": FlowConfig()}
 SECONDS = 10 * FRAME / RATE
+UNET = UNetConfig(width=8, multipliers=(1, 2), blocks=1, heads=2, context=6, groups=4)
 every_pair = pytest.mark.parametrize(
     ("sampler", "kind"), [(name, kind) for name, sampler in SAMPLERS.items() for kind in sampler.processes]
 )
@@ -59,11 +61,11 @@ def test_the_global_generator_is_neither_used_nor_moved():
     np.testing.assert_array_equal(again, first)
 
 
-@pytest.mark.parametrize("latent", [(3,), (2, 2)])
+@pytest.mark.parametrize(("latent", "network"), [((3,), DIT), ((2, 2), UNET)])
 @pytest.mark.parametrize("vocoder", ["vocos", "griffin-lim"])
 @pytest.mark.parametrize("seconds", [1 / RATE, 0.00511, 0.02, 20 * FRAME / RATE])
-def test_clips_are_exactly_as_long_as_asked_and_within_range(latent, vocoder, seconds):
-    generator = build_diffusion(latent=latent, vocoder=vocoder)
+def test_clips_are_exactly_as_long_as_asked_and_within_range(latent, network, vocoder, seconds):
+    generator = build_diffusion(latent=latent, vocoder=vocoder, network=network)
     for clip in generator.generate(["rain", "wind"], seconds, seeds=[0, 1], steps=2):
         assert clip.shape == (1, round(seconds * RATE))
         assert clip.dtype == np.float32

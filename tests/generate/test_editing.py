@@ -52,6 +52,9 @@ def test_the_sound_has_its_effect_and_less_strength_keeps_more_of_it():
     far = [float((latents(0, s) - given[0].latent.detach()).norm()) for s in (0.125, 0.5, 1.0)]
     assert far == sorted(far)
     assert (latents(0, 0.25) - latents(1, 0.25)).abs().max() > 1e-3
+    told = []
+    edit(generator, sounds[0], ["rain"], seeds=[3], strength=0.5, steps=8, progress=lambda *count: told.append(count))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     versions = [edit(generator, sound, ["rain"], seeds=[3], strength=0.25, steps=8)[0] for sound in sounds]
     assert [version.shape for version in versions] == [(1, 16 * FRAME)] * 2
 
