@@ -130,12 +130,14 @@ def save(model: Denoiser, folder: str | Path, *, time_first: bool = True) -> Non
     """Write a denoiser's U-Net as a folder that diffusers loads, local; it appears whole or not at all.
 
     That U-Net is told states that have gone through the projection of their condition: projections and nulls lie
-    beside it. time_first: it is given latents [C, L, F]. Raises `ConfigError` when something lies there, or where the
-    network is no U-Net.
+    beside it. time_first: it is given latents [C, L, F]. Raises `ConfigError` when something lies there, or where
+    diffusers has no such network.
     """
     folder, network = Path(folder), model.network
     if not isinstance(network, UNet):
         raise ConfigError(f"The network is a {model.config.network.kind}: diffusers has no such model, only a unet.")
+    if not model.config.conditions:
+        raise ConfigError("The denoiser is told nothing: diffusers has no such U-Net with transformer blocks.")
     if folder.exists():
         raise ConfigError(f"{folder} is there already; name a new folder or remove it.")
     state = {name: tensor.detach().cpu().float() for name, tensor in model.state_dict().items()}
@@ -148,17 +150,18 @@ def save(model: Denoiser, folder: str | Path, *, time_first: bool = True) -> Non
         (part / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
         safetensors.torch.save_file(their_names(own, time_first=time_first), part / WEIGHTS, metadata={"format": "pt"})
         rest = {name: tensor.contiguous() for name, tensor in state.items() if not name.startswith("network.")}
-        if rest:
-            safetensors.torch.save_file(rest, part / CONDITIONS, metadata={"format": "pt"})
+        safetensors.torch.save_file(rest, part / CONDITIONS, metadata={"format": "pt"})
         part.rename(folder)
 
 
 def find(source: str) -> Path:
     """Return the local folder of the U-Net, downloaded where `source` is an id of the hub. Raises `CheckpointError`."""
-    folder = huggingface.fetch(source, [f"unet/{CONFIG}", f"unet/{WEIGHTS}"], f"unet/{PICKLE}")
-    for place in (folder, folder / "unet"):
-        if (place / CONFIG).exists() and any((place / name).exists() for name in (WEIGHTS, PICKLE)):
-            return place
+    for weights in (WEIGHTS, PICKLE):
+        wanted = [f"unet/{CONFIG}", f"unet/{weights}"]
+        folder = huggingface.fetch(source, wanted, instead=wanted[1])
+        for place in (folder, folder / "unet"):
+            if (place / CONFIG).exists() and (place / weights).exists():
+                return place
     raise CheckpointError(f"{source} holds no {CONFIG} with {WEIGHTS}, nor a folder unet with them.")
 
 

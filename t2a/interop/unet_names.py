@@ -51,12 +51,13 @@ STEMS = [
     (r"middle\.residual\.(.+)", "mid_block.resnets.0", RESIDUAL),
     (r"middle\.attention\.(\w+)", "mid_block.attentions.0", TRANSFORMER),
     (r"middle\.attention\.blocks\.(\d+)\.(.+)", "mid_block.attentions.0.transformer_blocks.{}", BLOCK),
-    (r"middle_end\.(.+)", "mid_block.resnets.1", RESIDUAL),
+    (r"middle_end\.residual\.(.+)", "mid_block.resnets.1", RESIDUAL),
     (r"shrink\.(\d+)\.(conv)", "down_blocks.{}.downsamplers.0", CONV),
     (r"grow\.(\d+)\.(conv)", "up_blocks.{}.upsamplers.0", CONV),
 ]
 """A layer of ours, its place among theirs, and what its last part is called there"""
 POINTWISE = re.compile(r".*\.attention\.(inward|outward)\.weight")
+"""Linear layers that may be convolutions of kernel size 1 there"""
 
 
 def own_names(
@@ -73,9 +74,7 @@ def own_names(
         except KeyError as error:
             raise CheckpointError(f"{where} lacks {error.args[0]}; copy or save it again.") from error
         joined = torch.cat([_turned(part, time_first) for part in parts]).contiguous()
-        own[name] = (
-            joined.flatten(1) if POINTWISE.fullmatch(name) else joined
-        )  # a convolution of kernel size 1, or none
+        own[name] = joined.flatten(1) if POINTWISE.fullmatch(name) else joined
     return own | left
 
 

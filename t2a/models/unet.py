@@ -1,5 +1,6 @@
 """U-Net that denoises 2-D latents, told a text by cross-attention (Rombach et al. 2022; Make-An-Audio)."""
 
+from functools import partial
 from typing import Annotated, Literal, Self
 
 import torch
@@ -93,40 +94,35 @@ class UNet(nn.Module):
                 f"a unet of {len(config.multipliers)} levels takes latents [C, F, L], F a multiple of {config.factor}, "
                 f"not {latent}: choose a dit, or an autoencoder with such latents"
             )
-        self.config, widths = config, config.widths
-        ways: dict[str, ContextWidth] = {"cross": config.context if told else None, "film": "self"}
-        time = embedding = 4 * config.width
+        self.config, time = config, 4 * config.width
         self.time = NumberEmbedding(config.width, time)
         self.film = nn.Linear(config.context, time) if told and config.told == "film" else None
-        if self.film is not None:
-            embedding += time
-        shared = {"config": config, "embedding": embedding, "context": ways[config.told]}
         self.inward = nn.Conv2d(latent[0] + extra, config.width, 3, padding=1)
+        ways: dict[str, ContextWidth] = {"cross": config.context if told else None, "film": "self"}
+        widths = config.widths
+        step = partial(
+            Step, config=config, embedding=time if self.film is None else 2 * time, context=ways[config.told]
+        )
         skips, channels = [config.width], config.width
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(widths):
             if level:
                 self.shrink.append(Downsample(channels, symmetric=True))
                 skips.append(channels)
-            steps = nn.ModuleList()
-            for _ in range(config.blocks):
-                steps.append(Step(channels, width, attends=config.attends(level), **shared))
-                skips.append(width)
-                channels = width
-            self.down.append(steps)
-        self.middle = Step(channels, channels, attends=True, **shared)
-        self.middle_end = ResidualBlock(
-            channels, channels, embedding=embedding, groups=config.groups, eps=EPS, dropout=config.dropout
-        )
+            before = [channels] + [width] * (config.blocks - 1)
+            self.down.append(nn.ModuleList(step(each, width, attends=config.attends(level)) for each in before))
+            skips += [width] * config.blocks
+            channels = width
+        self.middle = step(channels, channels, attends=True)
+        self.middle_end = step(channels, channels, attends=False)
         self.up, self.grow = nn.ModuleList(), nn.ModuleList()
         for level, width in reversed(list(enumerate(widths))):
-            steps = nn.ModuleList()
-            for _ in range(config.blocks + 1):
-                steps.append(Step(channels + skips.pop(), width, attends=config.attends(level), **shared))
-                channels = width
-            self.up.append(steps)
-            if level:
-                self.grow.append(Upsample(width))
+            if level < len(widths) - 1:
+                self.grow.append(Upsample(channels))
+            before = [channels] + [width] * config.blocks
+            steps = [step(each + skips.pop(), width, attends=config.attends(level)) for each in before]
+            self.up.append(nn.ModuleList(steps))
+            channels = width
         self.norm = GroupNorm(config.groups, channels, EPS)
         self.outward = nn.Conv2d(channels, latent[0], 3, padding=1)
         for layer, block in enumerate(self._crossings()):
@@ -165,8 +161,8 @@ class UNet(nn.Module):
             for step in steps:
                 x = self._run(step, x, reals[level], *told)
                 skips.append(x)
-        x = self._run(self.middle, x, reals[-1], *told)
-        x = self.middle_end(x, reals[-1], told[0])
+        for step in (self.middle, self.middle_end):
+            x = self._run(step, x, reals[-1], *told)
         for index, (steps, here) in enumerate(zip(self.up, reversed(reals), strict=True)):
             if index:
                 x = self.grow[index - 1](x, here)

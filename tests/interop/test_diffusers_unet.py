@@ -111,7 +111,7 @@ def test_an_exported_network_is_one_of_diffusers_and_comes_back(kind, tmp_path):
     torch.nn.init.normal_(source.nulls["text"])
     torch.nn.init.normal_(source.projections["text"].weight)
     diffusers_unet.save(source, tmp_path / "ours")
-    other = UNet2DConditionModel.from_pretrained(tmp_path / "ours")
+    other = UNet2DConditionModel.from_pretrained(tmp_path / "ours", low_cpu_mem_usage=False)
     x, extra, t, told = inputs(source)
     projected = Condition(source.projections["text"](told.tokens), told.mask)
     expected = theirs(other, torch.cat([x, extra], dim=1).mT, t, projected).mT
@@ -175,6 +175,11 @@ def test_only_a_unet_is_exported_and_nothing_is_overwritten(tmp_path):
     )
     with pytest.raises(ConfigError, match="network is a dit: diffusers has no such model"):
         diffusers_unet.save(model, tmp_path / "out")
+    untold = UNetConfig(width=8, multipliers=(1,), blocks=1, heads=2, groups=4)
+    with pytest.raises(ConfigError, match="told nothing: diffusers has no such"):
+        diffusers_unet.save(
+            Denoiser(DenoiserConfig(latent=(2, 4), max_frames=5, network=untold, conditions={})), tmp_path / "out"
+        )
     peer("make-an-audio").save_pretrained(tmp_path / "theirs")
     with pytest.raises(ConfigError, match="is there already"):
         diffusers_unet.save(load(tmp_path / "theirs"), tmp_path)
