@@ -56,7 +56,7 @@ def train(task: VocoderTask, steps: int, lr: float = 2e-3) -> tuple[dict, list[d
 @pytest.mark.parametrize(("model", "kind"), [(VOCOS, Vocos), (HIFIGAN, HifiGan)], ids=["vocos", "hifigan"])
 def test_it_learns_tones_within_seconds_and_exports_what_it_learnt(model, kind, tmp_path):
     trained = task(model=model, **PLAIN)
-    nets, history = train(trained, 120)
+    nets, history = train(trained, 60, lr=4e-3)
     assert history[-1]["loss/mel"] < 0.6 * history[0]["loss/mel"]
     nets = {name: net.eval() for name, net in nets.items()}
     held_out = batch(rows=8, seed=10_000)
@@ -64,7 +64,7 @@ def test_it_learns_tones_within_seconds_and_exports_what_it_learnt(model, kind, 
     after, before = (trained.evaluate(those, held_out) for those in (nets, untrained))
     for metric in ("mel_distance", "stft_distance"):
         assert after[metric].shape == (8,)
-        assert after[metric].mean() < 0.7 * before[metric].mean()
+        assert after[metric].mean() < 0.75 * before[metric].mean()
     trained.export({name: net.state_dict() for name, net in nets.items()}, tmp_path / "model")
     found = load_vocoder(tmp_path / "model")
     assert isinstance(found, kind)

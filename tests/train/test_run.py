@@ -75,6 +75,11 @@ def test_every_number_of_streams_has_500_codes_a_second_of_2048_vectors(streams)
     assert codec.bit_rate == {1: 5500, 2: 5000, 4: 4500, 8: 4000}[streams]
 
 
+def test_a_vocoder_takes_sound_of_the_rate_of_its_spectrograms() -> None:
+    with pytest.raises(ConfigError, match=r"data\.sample_rate is 8000, but task\.model\.sample_rate is 16000"):
+        load(Run, RECIPES / "vocos-small.yaml", ["data.sample_rate=8000"])
+
+
 @pytest.mark.parametrize("recipe", SMALL)
 def test_every_small_codec_takes_a_step(recipe) -> None:
     task = load(Run, RECIPES / f"{recipe}.yaml", ["task.model.quantizer.kmeans_steps=1"]).task

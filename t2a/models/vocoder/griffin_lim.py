@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from t2a.audio.spectral import MelSpec, MelSpectrogram, istft, stft
+from t2a.models.vocoder.spectrograms import check_shape
 
 UNMIXING = 30  # rounds that part mel bands into bins
 INVERSE = {"ln": torch.exp, "log10": lambda x: 10**x, "none": lambda x: x}
@@ -33,7 +34,11 @@ class GriffinLim(nn.Module):
 
     @torch.no_grad()
     def forward(self, mel: Tensor, length: Tensor | None = None) -> Tensor:
-        """Vocode mel spectrograms of which the first `length` int64 [B] frames are real; after them comes silence."""
+        """Vocode mel spectrograms of which the first `length` int64 [B] frames are real; after them comes silence.
+
+        Raises `ValueError` for tensors of another shape.
+        """
+        check_shape(mel, self.spec)
         frames = [mel.shape[-1]] * len(mel) if length is None else length.tolist()
         wave = mel.new_zeros(len(mel), 1, mel.shape[-1] * self.spec.hop, dtype=torch.float32)
         for row, count in enumerate(frames):

@@ -11,6 +11,7 @@ from torch.nn import functional
 from t2a.audio.spectral import MelSpec
 from t2a.config import Config
 from t2a.models.pretrained import Pretrained
+from t2a.models.vocoder.spectrograms import check_shape
 from t2a.nn.conv import Conv1d, ConvTranspose1d, NormedWeight
 from t2a.nn.frames import mask_of, masked
 
@@ -109,8 +110,10 @@ class HifiGan(Pretrained):
     def forward(self, mel: Tensor, length: Tensor | None = None) -> Tensor:
         """Vocode mel spectrograms of which the first `length` int64 [B] frames are real; after them comes silence.
 
-        What fills a spectrogram up changes nothing of the wave of its real frames.
+        What fills a spectrogram up changes nothing of the wave of its real frames. Raises `ValueError` for tensors of
+        another shape.
         """
+        check_shape(mel, self.config.mel)
         frames, hop = mel.shape[-1], self.config.mel.hop
         mask = mask_of(length, frames)
         x = (mel.to(self.mean.dtype) - self.mean[:, None]) / self.scale[:, None]
@@ -137,8 +140,8 @@ class Stage(nn.Module):
     def __init__(self, config: HifiGanConfig, place: int) -> None:
         super().__init__()
         rate, kernel, width = config.rates[place], config.kernels[place], config.width >> place
-        self.slope, self.rate, self.kernel = config.slope, rate, kernel
-        self.up = ConvTranspose1d(width, width // 2, kernel, stride=rate)
+        self.slope = config.slope
+        self.up = Upsampling(width, width // 2, kernel, stride=rate)
         self.blocks = nn.ModuleList(
             ResidualBlock(width // 2, size, dilations, config)
             for size, dilations in zip(config.residual_kernels, config.dilations, strict=True)
@@ -146,17 +149,22 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor, length: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return [B, C / 2, T'] and the number of its real samples."""
-        surplus = self.kernel - self.rate
-        x = self.up.spread(functional.leaky_relu(x, self.slope), self.up.bias)
-        # An odd surplus leaves one sample more than T * rate, as in the released models.
-        x = x[..., surplus // 2 : x.shape[-1] - surplus // 2]
-        reach = None if length is None else length * self.rate + surplus % 2
+        x = self.up(functional.leaky_relu(x, self.slope))
+        reach = None if length is None else length * self.up.stride + self.up.surplus % 2
         mask = mask_of(reach, x.shape[-1])
         x = masked(x, mask)
         fused = self.blocks[0](x, mask)
         for block in self.blocks[1:]:
             fused = fused + block(x, mask)
         return fused / len(self.blocks), reach
+
+
+class Upsampling(ConvTranspose1d):
+    """Convolve [B, C, T] transposed as the released models do: an odd surplus leaves one sample more than T * rate."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        spread, cut = self.spread(x, self.bias), self.surplus // 2
+        return spread[..., cut : spread.shape[-1] - cut]
 
 
 class ResidualBlock(nn.Module):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from t2a.audio.spectral import MelSpec, istft
 from t2a.config import Config
 from t2a.models.pretrained import Pretrained
+from t2a.models.vocoder.spectrograms import check_shape
 from t2a.nn.frames import mask_of, masked
 from t2a.nn.uncast import Uncast
 
@@ -96,8 +97,10 @@ class Vocos(Pretrained):
     def forward(self, mel: Tensor, length: Tensor | None = None) -> Tensor:
         """Vocode mel spectrograms of which the first `length` int64 [B] frames are real; after them comes silence.
 
-        What fills a spectrogram up changes nothing of the wave of its real frames.
+        What fills a spectrogram up changes nothing of the wave of its real frames. Raises `ValueError` for tensors of
+        another shape.
         """
+        check_shape(mel, self.config.mel)
         real, hop = mask_of(length, mel.shape[-1]), self.config.mel.hop
         x = self.embed(masked(mel.to(self.embed.weight.dtype), real))
         x = self.norm(x.transpose(1, 2)).transpose(1, 2)

@@ -100,3 +100,12 @@ def test_a_fresh_model_neither_mutes_nor_clips(name):
     wave = 0.1 * torch.randn(2, 4000)
     level = MAKERS[name]()(MelSpectrogram(SPEC)(wave)).std()
     assert 1e-3 < level < 0.5
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((1, 15, 4), r"\[B, 16, L\], not \[1, 15, 4\]"), ((16, 4), "not"), ((1, 16, 0), "at least one frame")],
+)
+def test_spectrograms_of_another_shape_are_refused(vocoder, shape, message):
+    with pytest.raises(ValueError, match=message):
+        vocoder(torch.zeros(shape))
