@@ -77,7 +77,8 @@ class Clap(Pretrained):
 
     def audio(self, wave: Tensor, length: Tensor) -> Tensor:
         """Embed waves [B, 1, T] of which the first `length` int64 [B] samples are real, [B, D] of norm 1."""
-        return functional.normalize(self.head(self.tower(wave, length)).float(), dim=-1)
+        heard = self.tower(wave, length).to(self.log_scale.dtype)
+        return functional.normalize(self.head(heard).float(), dim=-1)
 
     def text(self, condition: Condition) -> Tensor:
         """Embed captions by the mean of their token states, [B, D] of norm 1."""

@@ -59,7 +59,7 @@ class ConvTower(nn.Module):
         floor = self.mel.floor
         x = masked((x[:, None] - floor) / -floor, frames)  # silence is 0, as is padding; full scale is about 1
         x, frames = fitted(x, self.patch[1]), frames_after(frames, self.patch[1])
-        x = masked(self.embed(x), frames)
+        x = masked(self.embed(x.to(self.embed.weight.dtype)), frames)
         for index, (down, *blocks) in enumerate(self.stages):
             if index:
                 x, frames = down(fitted(x, 2)), frames_after(frames, 2)

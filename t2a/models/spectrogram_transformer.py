@@ -73,7 +73,7 @@ class SpectrogramTransformer(nn.Module):
     def forward(self, wave: Tensor, length: Tensor) -> Tensor:
         """Map waves [B, 1, T] with real lengths [B] to [B, D]."""
         patches, real = self.patches(wave, length)
-        x, parts = self._parts(self.embed(patches), real)
+        x, parts = self._parts(self.embedded(patches), real)
         states = self.states(x, parts | ~parts.any((1, 2), keepdim=True)).float()  # a part must have something to see
         total = (states * parts.flatten(1)[..., None]).sum(1).unflatten(0, (len(wave), -1)).sum(1)
         return total / real.sum((1, 2))[:, None]
@@ -89,6 +89,10 @@ class SpectrogramTransformer(nn.Module):
         patches = x.unflatten(2, (-1, wide)).unflatten(1, (-1, high)).transpose(2, 3)
         columns = torch.arange(patches.shape[2], device=x.device) < -(-frames // wide)[:, None]
         return patches.flatten(3).flatten(1, 2), columns[:, None].expand(-1, patches.shape[1], -1)
+
+    def embedded(self, patches: Tensor) -> Tensor:
+        """Embed patches [B, N, P] by themselves, [B, N, D] of the weights' type."""
+        return self.embed(patches.to(self.embed.weight.dtype))
 
     def _parts(self, x: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
         """Cut embedded patches [B, N, D] and what is real of them in time: [B W, N', D] and bool [B W, bands, L']."""

@@ -72,7 +72,7 @@ class Ssast(Pretrained):
         """
         patches, real = self.tower.patches(wave, length)
         hidden = clustered(real, self.config.hidden, self.config.clusters, generator).flatten(1)
-        embedded = self.tower.embed(patches)
+        embedded = self.tower.embedded(patches)
         states = self.tower.states(torch.where(hidden[..., None], self.mask.to(embedded.dtype), embedded), real)
         return Prediction(patches, hidden, self.match(states), self.reconstruct(states))
 

@@ -79,6 +79,16 @@ def test_it_comes_back_from_its_folder(tmp_path, tower):
     assert torch.equal(again.audio(wave, torch.tensor([3000])), model.audio(wave, torch.tensor([3000])))
 
 
+@each_tower
+def test_it_computes_in_bfloat16_what_it_does_in_float32(tower):
+    model, wave = clap(tower), 0.3 * torch.randn(2, 1, 4000)
+    length, told = torch.tensor([4000, 1500]), Condition(torch.randn(2, 4, 12), torch.ones(2, 4, dtype=torch.bool))
+    whole = model(wave, length, told)
+    half = model.bfloat16()(wave.bfloat16(), length, Condition(told.tokens.bfloat16(), told.mask))
+    assert torch.cosine_similarity(whole[0], half[0]).min() > 0.99
+    assert torch.cosine_similarity(whole[1], half[1]).min() > 0.99
+
+
 def test_token_states_are_projected_one_by_one():
     model, tokens = clap(), torch.randn(2, 5, 12)
     mask = torch.tensor([[True, True, False, False, False], [True] * 5])
