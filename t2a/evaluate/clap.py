@@ -22,7 +22,7 @@ LONGEST = 10.0  # seconds that are heard of a clip
 AT = (1, 5, 10)
 TEMPLATES = ("{}", "the sound of {}", "a recording of {}", "this sound is {}")  # of a category's name
 DESCRIBED = 2000  # training clips whose captions tell what their categories sound like
-CATEGORY = "sound to category"
+CATEGORY = "category"
 
 
 @torch.inference_mode()
@@ -95,14 +95,14 @@ def zero_shot(
     classes = sorted(set(categories))
     right = np.array([[own == other for other in classes] for own in categories])
     names = {name: [template.format(name.replace("_", " ")) for template in TEMPLATES] for name in classes}
-    words = {CATEGORY: names} | ({f"{CATEGORY}, by its captions": names | said} if said else {})
+    words = {CATEGORY: names} | ({f"{CATEGORY} by captions": names | said} if said else {})
     commonest = Counter(categories).most_common(1)[0][0]
     always = np.array([own == commonest for own in categories], np.float64)
     figures = {}
     for way, told in words.items():
         hits = recall(vectors @ prototypes(judge, [told[name] for name in classes]).T, right, 1)
         figures[f"accuracy/{way}"] = bootstrap(hits)
-        figures[f"gain/{way}, over always {commonest}"] = bootstrap(hits - always)
+        figures[f"gain/{way} over always"] = bootstrap(hits - always)
     figures[f"accuracy/{CATEGORY}, always {commonest}"] = bootstrap(always)
     return figures | {f"accuracy/{CATEGORY}, by chance": bootstrap(np.full(len(always), 1 / len(classes)))}
 

@@ -10,7 +10,7 @@ from t2a.generate.judge import Judge
 from t2a.report import figures
 from t2a.report.page import AudioCard, Block, Cards, Facts, Figures, Measure, Note, Page, Section
 
-BETTER = {"r@1": "higher", "r@5": "higher", "r@10": "higher", "accuracy": "higher"}
+BETTER = {"accuracy": "higher"}  # the two ways of retrieval are no rivals
 SOUNDS, NEAREST = 8, 3
 
 
@@ -68,5 +68,5 @@ def _highlights(evaluation: Evaluation) -> dict[str, str]:
         "sound to caption, R@10": f"{evaluation.figures['r@10/sound to caption'].mean:.0%}",
         "caption to sound, R@10": f"{evaluation.figures['r@10/caption to sound'].mean:.0%}",
     }
-    accuracy = evaluation.figures.get("accuracy/sound to category")
+    accuracy = evaluation.figures.get("accuracy/category")
     return found | ({"zero-shot accuracy": f"{accuracy.mean:.0%}"} if accuracy else {})

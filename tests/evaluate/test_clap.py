@@ -54,8 +54,8 @@ def test_zero_shot_accuracy_stands_beside_chance_and_the_commonest_answer(clap, 
     corpus = rewritten(tmp_path, category=["sci_fi"] * 4 + ["rain"] * 2 + ["dog"] + [""])
     found = evaluate(clap, corpus, split="valid", rows=8)
     accuracy = {name: f for name, f in found.figures.items() if name.startswith("accuracy/")}
-    assert accuracy["accuracy/sound to category, always sci_fi"].mean == pytest.approx(4 / 7)
-    assert accuracy["accuracy/sound to category, by chance"].mean == pytest.approx(1 / 3)
+    assert accuracy["accuracy/category, always sci_fi"].mean == pytest.approx(4 / 7)
+    assert accuracy["accuracy/category, by chance"].mean == pytest.approx(1 / 3)
     assert {f.count for f in accuracy.values()} == {7}  # one clip is of no category
     assert found.conditions["sample"] == "8 distinct captions, 3 categories"
     check_page(clap, None, True)
@@ -74,12 +74,12 @@ def test_the_nearest_class_is_that_of_all_its_words_or_of_what_is_said_of_its_cl
 
     vectors = np.array([[1.0, 0.0], [0.9, 0.2], [0.0, 1.0], [1.0, 0.0]])
     found = zero_shot(Words(), vectors, ["big_dog", "big_dog", "rain", "rain"], {})
-    assert found["accuracy/sound to category"].mean == 0.75
-    assert found["gain/sound to category, over always big_dog"].mean == 0.25
+    assert found["accuracy/category"].mean == 0.75
+    assert found["gain/category over always"].mean == 0.25
     assert not any("captions" in name for name in found)
     said = {"big_dog": ["something else"], "rain": ["a big dog"]}  # as good as the wrong way round
     found = zero_shot(Words(), vectors, ["big_dog", "big_dog", "rain", "rain"], said)
-    assert found["accuracy/sound to category, by its captions"].mean == 0.25
+    assert found["accuracy/category by captions"].mean == 0.25
 
 
 def test_categories_are_described_by_what_training_clips_are_said_to_be(tmp_path):
