@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Noise:
-    """Draws noise [B, C, (F,) L] again and again: row by row, frame by frame, on the CPU; zeros past a row's length.
+    """Draws noise [B, C, (F,) L] again and again: row by row, on the CPU; zeros past a row's length.
 
     shape: of one frame, (C,) or (C, F). frames: L, where rows are filled up further than the longest.
     """
@@ -28,5 +28,5 @@ class Noise:
         """Draw the next noise, float32."""
         drawn = torch.zeros(len(self.generators), *self.shape, self.frames)
         for row, generator, length in zip(drawn, self.generators, self.lengths, strict=True):
-            row[..., :length] = torch.randn(length, *self.shape, generator=generator).movedim(0, -1)
+            row[..., :length] = torch.randn(*self.shape, length, generator=generator)
         return drawn.to(self.device)

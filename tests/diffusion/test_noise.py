@@ -5,13 +5,17 @@ from t2a.diffusion.noise import Noise
 
 def test_a_row_s_noise_depends_on_its_seed_and_length_alone():
     batch = Noise([5, 6, 5], (3, 2), [4, 6, 4], frames=9)
-    alone = Noise([5], (3, 2), [4])
+    alone = [Noise([seed], (3, 2), [length]) for seed, length in ((5, 4), (6, 6), (5, 4))]
     for _ in range(3):
-        drawn, own = batch(), alone()
+        drawn, own = batch(), [noise() for noise in alone]
         assert drawn.shape == (3, 3, 2, 9)
-        assert torch.equal(drawn[0, ..., :4], own[0])
-        assert torch.equal(drawn[0], drawn[2])
-        assert not torch.equal(drawn[0, ..., :4], drawn[1, ..., :4])
+        for row, found, length in zip(drawn, own, (4, 6, 4), strict=True):
+            assert torch.equal(row[..., :length], found[0])
+
+
+def test_seeds_differ():
+    first, second = Noise([5, 6], (3,), [4, 4])()
+    assert not torch.equal(first, second)
 
 
 def test_every_draw_is_new_and_standard_normal():

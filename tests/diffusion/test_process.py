@@ -36,12 +36,12 @@ def test_the_loss_is_the_equation_of_the_paper():
     """Ho et al. (2020), eq. 14, over the real frames of each row."""
     process = CONFIGS["eps"].build()
     t = torch.tensor([10.0, 500.0, 999.0])
-    found = process.loss_at(lambda x, t: 0.5 * x, Z, LENGTH, t, NOISE)
+    found = process.loss_at(lambda x, t: 0.5 * x + 0.1, Z, LENGTH, t, NOISE)
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
     for row in range(3):
         bar = (1 - betas[: int(t[row]) + 1]).prod()
         x = bar.sqrt() * Z[row] + (1 - bar).sqrt() * NOISE[row]
-        expected = ((NOISE[row] - 0.5 * x) ** 2)[..., : LENGTH[row]].mean()
+        expected = ((NOISE[row] - 0.5 * x - 0.1) ** 2)[..., : LENGTH[row]].mean()
         torch.testing.assert_close(found[row], expected, atol=1e-5, rtol=1e-5)
 
 
@@ -60,7 +60,7 @@ def test_what_fills_rows_up_reaches_neither_the_loss_nor_the_network(config):
 
     def network(x: Tensor, t: Tensor) -> Tensor:
         seen.append(x)
-        return 0.3 * x
+        return 0.3 * x + 1
 
     losses = [process.loss(network, z, LENGTH, torch.Generator().manual_seed(2)) for z in (Z, dirty)]
     assert torch.equal(*losses)
