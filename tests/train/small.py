@@ -119,6 +119,22 @@ def autoencoder_run(out: str, corpus: str, critic: dict[str, Any], weights: dict
     return validate(Run, settings | changes, "test")
 
 
+def vocoder_run(out: str, corpus: str, model: dict[str, Any], contest: str, **changes: Any) -> Run:
+    mel = {"rate": RATE, "n_fft": 256, "hop": 64, "n_mels": 16, "log": "ln"}
+    critic = {"ffts": [], "periods": {"periods": [2], "widths": [4, 4]}, "resolutions": {"ffts": [128], "filters": 4}}
+    settings = {
+        "name": "vocoder", "out": out, "steps": 6, "batch_size": 8, "workers": 2, "log_every": 2,
+        "task": {"kind": "vocoder", "model": {"mel": mel} | model, "critic": critic, "contest": contest,
+                 "mel": {"mels": 8, "windows": [64, 256], "log": True, "floor": 1e-2},
+                 "weights": {"mel": 1, "adv": 1, "feat": 1}},
+        "data": {"kind": "audio", "uri": corpus, "sample_rate": RATE, "crop_seconds": 0.128, "window": 8},
+        "optim": {name: {"lr": 3e-4, "eps": 1e-3} for name in ("vocoder", "critic")},
+        "engine": {"zero": 2}, "checkpoint": {"every": 2}, "eval": {"every": 4, "rows": 8},
+        "track": {"enabled": False},
+    }  # fmt: skip
+    return validate(Run, settings | changes, "test")
+
+
 def lm_run(out: str, corpus: str, codec: str, text: dict[str, Any], **changes: Any) -> Run:
     model = {"codebooks": 2, "bins": 16, "max_frames": 16, "width": 32, "layers": 2, "heads": 2}
     settings = {

@@ -13,7 +13,7 @@ from t2a.train.protocol import EngineConfig
 from t2a.train.run import Run
 from tests.train.balanced import balanced, by_autograd, network
 from tests.train.pair import on_ranks
-from tests.train.small import RATE, autoencoder_run, codec_run, lm_run, untrained_codec
+from tests.train.small import RATE, autoencoder_run, codec_run, lm_run, untrained_codec, vocoder_run
 
 STEPS, ROWS = 20, 4
 REFUSED = {("held", 3)}  # a gradient of a gradient of parameters that are not there
@@ -26,7 +26,7 @@ def batch(kind: str, step: int) -> dict[str, Any]:
         "ids": [f"{step}-{i}" for i in range(ROWS)],
         "captions": [f"sound {step * ROWS + i}" for i in range(ROWS)],
     }
-    if kind in ("codec", "autoencoder"):
+    if kind in ("codec", "autoencoder", "vocoder"):
         time = torch.arange(1024) / RATE
         pitch = 100 + 900 * torch.rand(ROWS, 1, 1, generator=generator)
         wave = 0.3 * torch.sin(2 * torch.pi * pitch * time) + 0.01 * torch.randn(ROWS, 1, 1024, generator=generator)
@@ -96,7 +96,10 @@ def runs(folder: Path) -> dict[str, Run]:
             ("held", {"patch": {"width": 4, "layers": 1}}, {"r1": 0.1}),
         )
     }
-    return {"codec": codec_run("out", "corpus", optim=optim), "lm": lm} | autoencoders
+    hifigan = {"kind": "hifigan", "width": 8, "rates": [8, 8], "kernels": [16, 16]}
+    hifigan |= {"residual_kernels": [3], "dilations": [[1, 3]]}
+    vocoder = vocoder_run("out", "corpus", hifigan, "lsgan")
+    return {"codec": codec_run("out", "corpus", optim=optim), "lm": lm, "vocoder": vocoder} | autoencoders
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +115,7 @@ def found(tmp_path_factory) -> dict[str, Any]:
     ("name", "zero"),
     [
         (name, zero)
-        for name in ("codec", "lm", "autoencoder", "held")
+        for name in ("codec", "lm", "autoencoder", "held", "vocoder")
         for zero in (1, 2, 3)
         if (name, zero) not in REFUSED
     ],
