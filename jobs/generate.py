@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--cpus", type=float, default=1.0, help="that each of them takes")
     parser.add_argument("--gpus", type=float, default=0.0, help="likewise; more than 0 uses a GPU")
     parser.add_argument("--overwrite", action="store_true", help="replace a corpus that is there")
-    options = vars(parser.parse_args())
+    options = vars(parser.parse_intermixed_args())
     try:
         pool = Pool(**{name: options.pop(name) for name in ("actors", "cpus", "gpus")})
         options["settings"] = dict(setting(text) for text in options["settings"])

@@ -40,7 +40,8 @@ class Hum:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def cluster(s3, tmp_path_factory):
+    """Started after the S3 server, to which the environment of its processes then points."""
     folder = f"/tmp/t2a-ray-{tmp_path_factory.getbasetemp().name}-p"  # short: sockets lie in it
     ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
     yield
