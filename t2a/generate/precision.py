@@ -14,6 +14,8 @@ STEPS: dict[type[LM | Denoiser], tuple[str, ...]] = {LM: ("decoder", "heads"), D
 def quicken(model: LM | Denoiser, device: torch.device, precision: Precision) -> None:
     """Bring a model's weights to a precision for generation alone. Raises `ConfigError` where there is no such one."""
     if device.type == "cpu":
+        if isinstance(model, Denoiser) and precision == "bfloat16":
+            model.to(torch.bfloat16)  # bound by computation: activations in float32 would be cast at every layer
         if precision != "float32" or available(precision):
             for name in STEPS[type(model)]:
                 setattr(model, name, pack(getattr(model, name), precision))

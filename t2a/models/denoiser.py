@@ -103,20 +103,25 @@ class Denoiser(Pretrained):
     def predict(
         self, x: Tensor, t: Tensor, length: Tensor | None, context: Context | None, extra: Tensor | None = None
     ) -> Tensor:
-        """Predict as `forward` does, with the conditions that `read` has computed."""
+        """Predict as `forward` does, with the conditions that `read` has computed.
+
+        The network computes in the type of its weights, whatever that of x, which is the result's.
+        """
         self._check(x, extra)
-        frames, t = x.shape[-1], t * self.time_scale
+        frames, t, asked = x.shape[-1], t * self.time_scale, x.dtype
+        x = x.to(next((parameter.dtype for parameter in self.network.parameters()), asked))
         if extra is not None or self.config.extra_channels:
             missing = x.new_zeros(len(x), self.config.extra_channels, *x.shape[2:])
-            x = torch.cat([x, missing if extra is None else extra], dim=1)
+            x = torch.cat([x, missing if extra is None else extra.to(x.dtype)], dim=1)
         if length is None:
             length = torch.full((len(x),), frames, device=x.device)
         if bool((length >= frames).all()):
-            return self.network(x, t, length, None, context)
+            return self.network(x, t, length, None, context).to(asked)
         real = torch.arange(frames, device=x.device) < length[:, None]
         # Not multiplied: the filling may be NaN, which is to stay outside too.
         filled = ~real.view(len(x), *[1] * (x.ndim - 2), frames)
-        return self.network(x.masked_fill(filled, 0.0), t, length, real, context).masked_fill(filled, 0.0)
+        y = self.network(x.masked_fill(filled, 0.0), t, length, real, context)
+        return y.to(asked).masked_fill(filled, 0.0)
 
     def _check(self, x: Tensor, extra: Tensor | None) -> None:
         latent, channels = self.config.latent, self.config.extra_channels

@@ -130,6 +130,7 @@ class UNet(nn.Module):
         for last in (self.outward, *(m.conv_out for m in self.modules() if isinstance(m, ResidualBlock))):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
+        self.to(memory_format=torch.channels_last)  # as the pictures: convolutions then need not bring it into order
 
     @property
     def context_width(self) -> int:

@@ -15,6 +15,7 @@ from t2a.models.denoiser import Denoiser
 from t2a.models.kl1d import Kl1dConfig
 from t2a.models.pretrained import WEIGHTS
 from t2a.models.vocoder import Vocos, VocosConfig
+from t2a.nn.condition import StoredCondition
 from t2a.tasks.denoiser import DenoiserTask, DenoiserTaskConfig
 from t2a.train.precision import cast_forward
 
@@ -82,9 +83,11 @@ def one_loss(task: DenoiserTask, nets: dict, batch: dict) -> tuple[Tensor, dict[
 def test_it_learns_what_the_caption_says(task):
     torch.manual_seed(0)
     nets = task.networks()
+    batch, text = a_batch(8, frames=2), task.encoders.get("text")
+    batch["states"] = {"text": StoredCondition(text(batch["captions"]), task.config.encoders["text"].fingerprint())}
     optimizer = torch.optim.AdamW(nets["denoiser"].parameters(), lr=3e-3)
     for _ in range(80):
-        loss, logs = one_loss(task, nets, a_batch(8, frames=2))
+        loss, logs = one_loss(task, nets, batch)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
