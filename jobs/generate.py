@@ -1,55 +1,59 @@
-"""Generate clips: `ray job submit --working-dir . -- python jobs/generate.py MODEL OUT --prompt TEXT`."""
+"""Generate a corpus: `ray job submit --working-dir . -- python jobs/generate.py MODEL CAPTIONS OUT [key=value ...]`.
+
+Run again, it goes on where it was stopped. key=value are settings of the model's kind: top_k=50, or steps=25.
+"""
 
 import argparse
 import sys
-from pathlib import Path
 
-from t2a import storage
-from t2a.audio.io import encode_wav
+from t2a.config import parse
+from t2a.data.production import Pool
 from t2a.errors import ConfigError, T2AError
-from t2a.generate import load
+from t2a.generate.corpus import generate_corpus
 
 
 def main() -> int:
-    """Write OUT/00000.wav, ... returns the exit code."""
+    """Write the corpus and say what it holds; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", help="a model, step or run folder, s3://..., or models:/name@alias")
-    parser.add_argument("out", help="the folder or s3://... to write to")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--prompt", help="one prompt")
-    what.add_argument("--file", type=Path, help="a text file with one prompt a line")
+    parser.add_argument(
+        "captions", help="a corpus, a .csv with a column `caption`, or a .txt with one a line; or s3://"
+    )
+    parser.add_argument("out_uri", metavar="out", help="the corpus to write: a folder or s3://...")
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="settings of the model's kind")
+    parser.add_argument("--split", help="of a corpus or table; by default all")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--seed", type=int, default=0, help="of the first clip; the next ones count up")
-    parser.add_argument("--batch", type=int, default=8, help="clips made together")
-    parser.add_argument("--device", default="cpu")
-    options = parser.parse_args()
+    parser.add_argument("--batch", dest="at_once", type=int, default=8, help="clips that an actor makes together")
+    parser.add_argument("--part", dest="part_rows", type=int, default=64, help="clips that a stop may cost an actor")
+    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16", "int8"))
+    parser.add_argument("--actors", type=int, default=1, help="copies of the model")
+    parser.add_argument("--cpus", type=float, default=1.0, help="that each of them takes")
+    parser.add_argument("--gpus", type=float, default=0.0, help="likewise; more than 0 uses a GPU")
+    parser.add_argument("--overwrite", action="store_true", help="replace a corpus that is there")
+    options = vars(parser.parse_intermixed_args())
     try:
-        generate(options)
+        pool = Pool(**{name: options.pop(name) for name in ("actors", "cpus", "gpus")})
+        options["settings"] = dict(setting(text) for text in options["settings"])
+        made = generate_corpus(**options, pool=pool, progress=tell)
     except T2AError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    clips, seconds = (sum(getattr(shard, name) for shard in made.shards) for name in ("rows", "seconds"))
+    print(f"{options['out_uri']}: {clips} clips, {seconds:.0f} s; skipped: {made.skipped or 'none'}")
     return 0
 
 
-def generate(options: argparse.Namespace) -> None:
-    try:
-        text = options.prompt if options.file is None else options.file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot read {options.file}: {error.strerror}; check the path") from error
-    prompts = [line.strip() for line in text.splitlines() if line.strip()]
-    if not prompts:
-        raise ConfigError(f"{options.file or '--prompt'} holds no prompt: write one a line")
-    storage.check(options.out, write=True)
-    generator = load(options.model, options.device)
-    for first in range(0, len(prompts), options.batch):
-        some = prompts[first : first + options.batch]
-        seeds = [options.seed + first + index for index in range(len(some))]
-        clips = generator.generate(some, options.seconds, seeds=seeds, guidance=options.guidance)
-        for index, clip in enumerate(clips, start=first):
-            uri = storage.join(options.out, f"{index:05d}.wav")
-            storage.write_bytes(uri, encode_wav(clip, generator.sample_rate))
-            print(f"{uri}: {prompts[index]}", flush=True)
+def tell(done: int, total: int) -> None:
+    print(f"{done}/{total} clips", flush=True)
+
+
+def setting(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"{text!r}: a setting has the form key=value")
+    return name, parse(value, text)
 
 
 if __name__ == "__main__":

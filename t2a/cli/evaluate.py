@@ -6,25 +6,33 @@ from typing import Annotated
 import typer
 
 from t2a.cli.output import ModelArgument, check_output_folder, console
+from t2a.errors import ConfigError
 
 
 def evaluate(
     model: ModelArgument,
     corpus: Annotated[
-        str, typer.Argument(help="The corpus: clips for a codec or autoencoder, codes for a language or entropy model.")
+        str,
+        typer.Argument(
+            help="Clips for a codec or autoencoder, codes for a language or entropy model, latents for a denoiser."
+        ),
     ],
     split: Annotated[str, typer.Option(help="Which split to measure on.")] = "test",
     rows: Annotated[int, typer.Option(help="How many clips at most.", min=2)] = 128,
     listened: Annotated[
         int, typer.Option(help="How many of them ViSQOL hears, of a codec or autoencoder; it is slow.", min=0)
     ] = 16,
-    generated: Annotated[int, typer.Option(help="Captions that a language model makes 4 clips each of.", min=0)] = 0,
+    generated: Annotated[int, typer.Option(help="Captions that a model makes 4 clips each of.", min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file as well.")] = None,
     judge: Annotated[
-        str | None, typer.Option(help="A trained clap that ranks captions by what a language model makes of them.")
+        str | None, typer.Option(help="A trained clap that ranks captions by what a model makes of them.")
     ] = None,
     clips: Annotated[int, typer.Option(help="How many captions the judge ranks.", min=2)] = 64,
     takes: Annotated[int, typer.Option(help="Clips made of each of them, at each guidance.", min=1)] = 4,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Another model, of any kind, that makes the same for the judge. May be repeated."),
+    ] = None,
     vocoder: Annotated[
         str | None, typer.Option(help="What an autoencoder is heard through; by default Griffin-Lim.")
     ] = None,
@@ -37,6 +45,8 @@ def evaluate(
     for path in (out, report):
         if path:
             check_output_folder(path)
+    if against and not judge:
+        raise ConfigError("--against compares what models make, which a judge has to hear: give --judge CLAP")
     if report or judge:
         from t2a.report.pages import check_page, write_page
 
@@ -48,7 +58,7 @@ def evaluate(
     if judge:
         from t2a.evaluate.steering import evaluate_steering
 
-        steering = evaluate_steering(model, corpus, judge, split=split, clips=clips, takes=takes)
+        steering = evaluate_steering(model, corpus, judge, against=against or (), split=split, clips=clips, takes=takes)
     for measured in (evaluation, steering and steering.evaluation):
         if measured:
             for part in printed(measured, f"{model} on {corpus} ({split})"):

@@ -12,7 +12,7 @@ from t2a.metrics.interval import Interval
 
 UNITS = {
     "bit_rate": "kbit/s", "bit_rate_coded": "kbit/s", "container_rate": "kbit/s", "si_snr": "dB", "mel_distance": "dB",
-    "spectrogram_distance": "dB",
+    "seconds_a_clip": "s", "spectrogram_distance": "dB",
 }  # fmt: skip
 AT_ONCE = 3  # columns, so that a terminal of 80 has room for them
 

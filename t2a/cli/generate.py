@@ -1,7 +1,7 @@
 """`t2a generate MODEL PROMPT`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -9,6 +9,11 @@ from t2a.cli.output import ModelArgument, check_output_folder, console, progress
 from t2a.errors import ConfigError
 
 LM, DIFFUSION = "Language models", "Diffusion models"  # the headings of their own settings
+
+SamplerOption = Annotated[str | None, typer.Option(help="Such as ddim, dpmpp_2m, euler.", rich_help_panel=DIFFUSION)]
+StepsOption = Annotated[int | None, typer.Option(help="25 by default.", rich_help_panel=DIFFUSION)]
+EtaOption = Annotated[float | None, typer.Option(help="Noise of ddim, 0 by default.", rich_help_panel=DIFFUSION)]
+RescaleOption = Annotated[float | None, typer.Option(help="Of the guidance, 0 to 1.", rich_help_panel=DIFFUSION)]
 
 
 def generate(
@@ -31,13 +36,10 @@ def generate(
     temperature: Annotated[float | None, typer.Option(help="1 by default.", rich_help_panel=LM)] = None,
     top_k: Annotated[int | None, typer.Option(help="250 by default; 0 is off.", rich_help_panel=LM)] = None,
     top_p: Annotated[float | None, typer.Option(help="0, off, by default.", rich_help_panel=LM)] = None,
-    sampler: Annotated[
-        str | None,
-        typer.Option(help="Such as ddim, dpmpp_2m, euler.", rich_help_panel=DIFFUSION),
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="25 by default.", rich_help_panel=DIFFUSION)] = None,
-    eta: Annotated[float | None, typer.Option(help="Noise of ddim, 0 by default.", rich_help_panel=DIFFUSION)] = None,
-    rescale: Annotated[float | None, typer.Option(help="Of the guidance, 0 to 1.", rich_help_panel=DIFFUSION)] = None,
+    sampler: SamplerOption = None,
+    steps: StepsOption = None,
+    eta: EtaOption = None,
+    rescale: RescaleOption = None,
 ) -> None:
     """Generate audio for PROMPT, which may be "" with --continue."""
     from t2a.audio.io import decode, write
@@ -49,11 +51,8 @@ def generate(
         raise ConfigError("the prompt is empty: say what you want to hear")
     if best_of > 1 and judge is None:
         raise ConfigError("--best-of needs --judge, a CLAP that says which clip fits the prompt best")
-    own = {
-        "temperature": temperature, "top_k": top_k, "top_p": top_p,
-        "sampler": sampler, "steps": steps, "eta": eta, "rescale": rescale,
-    }  # fmt: skip
-    settings = {name: value for name, value in own.items() if value is not None}
+    settings = told(temperature=temperature, top_k=top_k, top_p=top_p, sampler=sampler, steps=steps, eta=eta,
+                    rescale=rescale)  # fmt: skip
     check_output_folder(out)
     tune, start = (decode(path) if path else None for path in (melody, beginning))
     judged = judge_of(judge) if judge else None
@@ -78,3 +77,8 @@ def generate(
         write(path, clip, generator.sample_rate)
         among = f", score {max(scores):.3f}, the best of {', '.join(f'{s:.3f}' for s in scores)}" if judged else ""
         console.print(f"{path}: {clip.shape[-1] / generator.sample_rate:g} s, seed {kept}{among}")
+
+
+def told(**settings: Any) -> dict[str, Any]:
+    """The settings that were given; what a model's kind does not know, it refuses itself."""
+    return {name: value for name, value in settings.items() if value is not None}

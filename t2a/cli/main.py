@@ -1,4 +1,4 @@
-"""`t2a VERB`: train, tune, evaluate, generate, compress, decompress, serve, info, register, import.
+"""`t2a VERB`: train, tune, evaluate, generate, edit, compress, decompress, serve, info, register, import.
 
 Heavy libraries are imported inside the verbs, so that `--help` answers at once.
 """
@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from t2a.cli.edit import edit
 from t2a.cli.evaluate import evaluate
 from t2a.cli.files import compress, decompress
 from t2a.cli.generate import generate
@@ -27,7 +28,7 @@ app = typer.Typer(
 )
 app.add_typer(prepare_app, name="prepare")
 app.add_typer(import_app, name="import")
-for verb in (evaluate, generate, compress, decompress):
+for verb in (evaluate, generate, edit, compress, decompress):
     app.command()(verb)
 
 OverridesArgument = Annotated[

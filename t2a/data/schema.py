@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -122,6 +122,10 @@ def pack_latents(latents: np.ndarray) -> dict[str, Any]:
 def unpack_latents(cell: Mapping[str, Any]) -> np.ndarray:
     """Read a cell of a `latents` column as [C, (F,) L] float16. Raises ValueError when its bytes are no such array."""
     return np.frombuffer(cell["bytes"], dtype="<f2").reshape(*cell["shape"], -1)
+
+
+UNPACKED: dict[Kind, Callable[[Mapping[str, Any]], np.ndarray]] = {"codes": unpack_codes, "latents": unpack_latents}
+"""how a cell of frames becomes an array [..., L]"""
 
 
 def full_schema(kind: Kind, row: Mapping[str, Any]) -> pa.Schema:

@@ -25,7 +25,8 @@ from t2a.data.states import StatesColumn, column
 from t2a.errors import ConfigError, DataError, StorageError
 
 MANIFEST = "_manifest.json"
-_OURS = re.compile(rf"(?:{'|'.join(SPLITS)})-\d{{5}}\.parquet")
+# Files of a corpus, also of the parts that one was made in (`t2a.data.production`).
+_OURS = re.compile(rf"(?:part-\d{{5}}/)?(?:(?:{'|'.join(SPLITS)})-\d{{5}}\.parquet|_manifest\.json|_plan\.json)")
 _FEW_VALUES = ["source", "licence", "split"]  # worth a dictionary; audio bytes are not
 
 
@@ -90,7 +91,7 @@ def write_shards(
     if first is None:
         raise DataError(f"{uri}: there was no usable row, so no corpus was written; look at the source.")
     schema = full_schema(kind, first)
-    _remove_corpus(uri)
+    remove_corpus(uri)
     with tempfile.TemporaryDirectory(prefix="t2a-shards-") as folder:
         limits = bounds or ShardBounds()
         writers = {split: _SplitWriter(split, kind, schema, uri, Path(folder), limits) for split in SPLITS}
@@ -103,7 +104,7 @@ def write_shards(
             for writer in writers.values():
                 writer.abandon()
             with contextlib.suppress(StorageError):  # the first error is the one to tell
-                _remove_corpus(uri)
+                remove_corpus(uri)
             raise
     skipped = dict(skips.counts) if skips else {}
     manifest = Manifest(
@@ -238,9 +239,9 @@ def _check_row(row: Mapping[str, Any], schema: pa.Schema) -> None:
         raise ValueError(f"row {row['id']!r} needs an id, a caption and a split out of {', '.join(SPLITS)}")
 
 
-def _remove_corpus(uri: str) -> None:
+def remove_corpus(uri: str) -> None:
     """Remove only files that a corpus consists of: the folder may hold others."""
-    present = storage.files(uri)
-    doomed = [MANIFEST] if MANIFEST in present else []  # first, so that no manifest ever names a missing shard
-    for name in doomed + [name for name in present if _OURS.fullmatch(name)]:
+    ours = [name for name in storage.files(uri) if _OURS.fullmatch(name)]
+    # That of the whole first, then those of parts: no manifest ever names a missing shard.
+    for name in sorted(ours, key=lambda name: (not name.endswith(MANIFEST), name.count("/"), name)):
         storage.remove(storage.join(uri, name))

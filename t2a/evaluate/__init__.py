@@ -23,13 +23,14 @@ def evaluate(
     """Measure a model on up to `rows` clips of a split; ViSQOL, which is slow, hears `listened` of those of a codec or
     an autoencoder.
 
-    A language model makes clips for `generated` captions, which takes its time; `judge` is a clap that hears them.
-    An autoencoder is heard through `vocoder`, by default Griffin-Lim.
+    A language model or denoiser makes clips for `generated` captions, which takes its time; `judge` is a clap that
+    hears them. An autoencoder is heard through `vocoder`, by default Griffin-Lim.
     Raises `ConfigError` for a model of a kind that has no figures, `DataError` when the corpus has no such split.
     """
     from t2a.evaluate.autoencoder import evaluate_autoencoder
     from t2a.evaluate.clap import evaluate_clap
     from t2a.evaluate.codec import evaluate_codec
+    from t2a.evaluate.denoiser import evaluate_denoiser
     from t2a.evaluate.entropy import evaluate_entropy
     from t2a.evaluate.lm import evaluate_lm
     from t2a.evaluate.vocoder import evaluate_vocoder
@@ -38,6 +39,7 @@ def evaluate(
     kinds = {
         "codec": partial(evaluate_codec, listened=listened),
         "lm": partial(evaluate_lm, generated=generated, judge=judge),
+        "denoiser": partial(evaluate_denoiser, generated=generated, judge=judge),
         "entropy": evaluate_entropy,
         "clap": evaluate_clap,
         "autoencoder": partial(evaluate_autoencoder, listened=listened, vocoder=vocoder),

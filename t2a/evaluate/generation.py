@@ -1,8 +1,8 @@
-"""How the clips that a language model makes differ from each other, and how they fit what the model was told."""
+"""How the clips that a model makes differ from each other, and how they fit what the model was told."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from t2a.audio.chroma import ChromaSpec
 from t2a.errors import ConfigError
-from t2a.generate.lm import LMGenerator
+from t2a.generate.judge import Judge
+from t2a.generate.loading import Generator
 from t2a.generate.states import together
 from t2a.metrics.chroma import chroma_cosine
 from t2a.metrics.diversity import diversity, mel_vectors
@@ -31,9 +32,31 @@ class Reference(NamedTuple):
     wave: NDArray[np.float32]
 
 
+def made(
+    generator: Generator, batches: Sequence[Mapping[str, Any]], count: int, judge: str | None
+) -> tuple[dict[str, Interval], dict[str, Any]]:
+    """Measure what a model makes of the captions of the first `count` clips of held-out batches, and say how."""
+    found = references(generator, batches, count)
+    embed = Judge.from_folder(judge).sounds if judge else None
+    by = judge or "mel bands"
+    told = f"{TAKES} clips each for {len(found)} prompts, guidance {GUIDANCE:g}; diversity by {by}"
+    return measure_generation(generator, found, embed), {"generated": told}
+
+
+def references(generator: Generator, batches: Sequence[Mapping[str, Any]], count: int) -> list[Reference]:
+    """Decode the first `count` clips of held-out batches of codes or latents."""
+    found = []
+    for batch in batches:
+        columns = batch[generator.kind], batch["length"].tolist(), batch["captions"], batch["weight"].tolist()
+        for frames, length, caption, weight in zip(*columns, strict=True):
+            if weight > 0 and len(found) < count:
+                found.append(Reference(caption, generator.sound(frames[..., :length])))
+    return found
+
+
 @torch.inference_mode()
 def measure_generation(
-    generator: LMGenerator, references: Sequence[Reference], embed: Embed | None = None, seed: int = 0
+    generator: Generator, references: Sequence[Reference], embed: Embed | None = None, seed: int = 0
 ) -> dict[str, Interval]:
     """Make `TAKES` clips of each caption, as long as the shortest reference, and compare.
 

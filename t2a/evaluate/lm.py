@@ -1,6 +1,5 @@
 """How well a language model predicts codes, against their frequencies, and what the right caption is worth."""
 
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,11 @@ from numpy.typing import NDArray
 from t2a.conditions.encoders import EncodersFile
 from t2a.data.batch import held_out
 from t2a.data.rows import CodesConfig
+from t2a.evaluate.captions import compared, losses
 from t2a.evaluate.evaluation import Evaluation
-from t2a.evaluate.generation import GUIDANCE, TAKES, Reference, measure_generation
-from t2a.generate.judge import Judge
+from t2a.evaluate.generation import made
 from t2a.generate.lm import LMGenerator
 from t2a.metrics import codes as statistics
-from t2a.metrics.interval import bootstrap
 from t2a.models.lm import LM
 from t2a.tasks.lm import LMTaskConfig
 
@@ -38,43 +36,13 @@ def evaluate_lm(
     task = LMTaskConfig(model=config, encoders=encoders, codec=str(folder / "codec")).build()
     data = CodesConfig(uri=corpus, codebooks=config.codebooks, crop_frames=config.max_frames)
     batches = held_out(data, split, BATCH, 0, 1, rows)
-    values: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
-    for batch in batches:
-        real = batch["weight"].numpy() > 0
-        found = task.evaluate({"lm": model}, batch)
-        for name in ("ce", "ce_shuffled", "ce_null"):
-            values[name].append(found[name].double().numpy()[real])
-    nats = {name: np.concatenate(parts) for name, parts in values.items()}
+    nats = losses(task, {"lm": model}, batches, "ce")
     nats["unigram"] = unigram(batches, config.codebooks, config.bins)
-    gains = {
-        "gain/over unigram": nats["unigram"] - nats["ce"],
-        "gain/over shuffled captions": nats["ce_shuffled"] - nats["ce"],
-        "gain/over no caption": nats["ce_null"] - nats["ce"],
-    }
-    names = {"ce": "its caption", "ce_shuffled": "another caption", "ce_null": "no caption", "unigram": "unigram"}
-    figures = {f"nats/{names[name]}": bootstrap(row) for name, row in nats.items()}
-    figures |= {name: bootstrap(row) for name, row in gains.items()}
+    figures = compared("nats", nats)
     if not generated:
         return Evaluation(figures)
-    generator, embed = LMGenerator.from_folder(folder), Judge.from_folder(judge).sounds if judge else None
-    found = measure_generation(generator, references(generator, batches, generated), embed)
-    by = judge or "mel bands"
-    told = f"{TAKES} clips each for {min(generated, rows)} prompts, guidance {GUIDANCE:g}; diversity by {by}"
-    return Evaluation(figures | found, {"generated": told})
-
-
-def references(generator: LMGenerator, batches: list[dict[str, Any]], count: int) -> list[Reference]:
-    """Decode the first `count` clips of batches of codes."""
-    channels, found = generator.model.config.channels, []
-    for batch in batches:
-        for codes, length, caption, weight in zip(
-            batch["codes"], batch["length"].tolist(), batch["captions"], batch["weight"].tolist(), strict=True
-        ):
-            if weight > 0 and len(found) < count:
-                apart = codes[:, :length].unflatten(0, (-1, channels)).transpose(0, 1)  # [channels, K, L]
-                wave = generator.codec.decode(apart, length * generator.codec.hop).flatten(0, 1)
-                found.append(Reference(caption, wave.numpy()))
-    return found
+    found, told = made(LMGenerator.from_folder(folder), batches, generated, judge)
+    return Evaluation(figures | found, told)
 
 
 def unigram(batches: list[dict[str, Any]], codebooks: int, bins: int) -> NDArray[np.float64]:

@@ -1,6 +1,5 @@
 """Precompute a codec's codes for a corpus: what a language model trains on."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -16,7 +15,7 @@ from t2a.errors import ConfigError
 from t2a.generate.precompute import of_equal_length, precompute
 from t2a.models import segments
 from t2a.models.codec import Codec
-from t2a.models.pretrained import WEIGHTS, locate, read_config
+from t2a.models.pretrained import locate, read_config, weights_sha256
 
 
 class Codes(NamedTuple):
@@ -40,7 +39,7 @@ class CodeEncoder:
             raise ConfigError(f"{model} holds a {model_type}, codes are made by a codec: give the folder of one.")
         self.device = torch.device(device)
         self.codec = Codec.from_pretrained(folder).to(self.device)
-        self.fingerprint = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+        self.fingerprint = weights_sha256(folder)
 
     @property
     def sample_rate(self) -> int:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from t2a.conditions.encoders import Encoders, EncodersFile
+from t2a.diffusion.editing import resample, steps_of
 from t2a.diffusion.guidance import Guidance, guided
 from t2a.diffusion.noise import Noise
-from t2a.diffusion.samplers import sample
+from t2a.diffusion.samplers import check, sample
 from t2a.errors import CheckpointError, ConfigError
-from t2a.generate.request import check_guidance, check_latents, check_rows, clip_samples
+from t2a.generate.editing import FADE_SECONDS, Given, begun
+from t2a.generate.precision import quicken
+from t2a.generate.request import check_guidance, check_latents, check_rows, check_seconds, clip_samples
 from t2a.generate.settings import DiffusionSettings
 from t2a.generate.sounding import finished
 from t2a.generate.telling import check_melody, told
@@ -28,8 +31,6 @@ from t2a.nn.packed import Precision
 if TYPE_CHECKING:
     from t2a.generate.loading import Progress, Sound
 
-DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
 
 class DiffusionGenerator:
     """A denoiser with its encoders, its autoencoder and a vocoder; see `t2a.generate.loading.Generator`.
@@ -37,7 +38,7 @@ class DiffusionGenerator:
     Raises `CheckpointError` for parts that do not fit each other.
     """
 
-    settings = DiffusionSettings
+    settings, kind = DiffusionSettings, "latents"
 
     def __init__(
         self,
@@ -60,8 +61,6 @@ class DiffusionGenerator:
         cls, folder: Path, device: torch.device | str = "cpu", precision: Precision = "float32"
     ) -> "DiffusionGenerator":
         """Load what `t2a.tasks.denoiser` exported; `precision` is that of the denoiser's weights."""
-        if precision not in DTYPES:
-            raise ConfigError(f"A diffusion model has no weights of {precision}: use one of {', '.join(DTYPES)}.")
         for part in ("autoencoder", EncodersFile.NAME):
             if not (folder / part).exists():
                 raise CheckpointError(f"{folder} has no {part}: a denoiser needs it beside it, export it again.")
@@ -69,7 +68,9 @@ class DiffusionGenerator:
         widths = {name: condition.width for name, condition in model.config.conditions.items()}
         encoders = Encoders(EncodersFile.read(folder).encoders, widths, device)
         autoencoder = Autoencoder.from_pretrained(folder / "autoencoder")
-        return cls(model.to(DTYPES[precision]), autoencoder, vocoder_of(folder, autoencoder), encoders, device)
+        generator = cls(model, autoencoder, vocoder_of(folder, autoencoder), encoders, device)
+        quicken(generator.model, generator.device, precision)
+        return generator
 
     @property
     def sample_rate(self) -> int:
@@ -77,9 +78,14 @@ class DiffusionGenerator:
         return self.autoencoder.sample_rate
 
     @property
+    def frame_rate(self) -> float:
+        """Frames of latents a second."""
+        return self.autoencoder.frame_rate
+
+    @property
     def max_seconds(self) -> float:
         """The longest clip that the model was trained on."""
-        return self.model.config.max_frames / self.autoencoder.frame_rate
+        return self.model.config.max_frames / self.frame_rate
 
     @torch.inference_mode()
     def generate(
@@ -98,14 +104,31 @@ class DiffusionGenerator:
         how = DiffusionSettings.read(settings)
         check_rows(prompts, seeds)
         check_guidance(guidance)
-        samples = self._samples(seconds, melody, beginning)
-        latents = self.latents(prompts, self._frames(samples), seeds, guidance, how, melody=melody, progress=progress)
-        waves = self.vocoder(self.autoencoder.decode(latents))[:, :, :samples].float().cpu()
-        return [finished(wave, prompt) for wave, prompt in zip(waves, prompts, strict=True)]
+        samples = self._samples(seconds, melody)
+        frames, hop = self.frames(samples), round(self.sample_rate / self.frame_rate)
+        known = beginning and begun(beginning, self.sample_rate, samples, hop)
+        given = known and known.given(self.autoencoder, frames)
+        options = {"melody": melody, "given": given, "progress": progress}
+        waves = self.waves(self.latents(prompts, frames, seeds, guidance, how, **options))[:, :, :samples]
+        laid = [known.laid(wave, round(FADE_SECONDS * self.sample_rate)) for wave in waves] if known else waves
+        return [finished(wave, prompt) for wave, prompt in zip(laid, prompts, strict=True)]
 
     def stream(self, prompt: str, seconds: float, **_: Any) -> Iterator[NDArray[np.float32]]:
         """Refuse: all of a clip is made at once."""
-        _cannot("give a clip in pieces, it makes all of it at once", "ask for the whole clip")
+        raise ConfigError(
+            "A diffusion model cannot give a clip in pieces, it makes all of it at once: ask for the whole clip, or "
+            "take a language model."
+        )
+
+    @torch.inference_mode()
+    def sound(self, frames: Tensor) -> NDArray[np.float32]:
+        """Decode latents [C, (F,) L] to a wave [1, T]."""
+        return self.waves(frames[None].float().to(self.device))[0].numpy()
+
+    @torch.inference_mode()
+    def waves(self, latents: Tensor) -> Tensor:
+        """Decode latents [B, C, (F,) L] to waves [B, 1, T] on the CPU."""
+        return self.vocoder(self.autoencoder.decode(latents)).float().cpu()
 
     @torch.inference_mode()
     def latents(
@@ -117,27 +140,43 @@ class DiffusionGenerator:
         how: DiffusionSettings,
         *,
         melody: "Sound | None" = None,
+        given: Given | None = None,
+        strength: float = 1.0,
         progress: "Progress | None" = None,
     ) -> Tensor:
         """Sample standardised latents [B, C, (F,) L], one for each prompt and seed.
 
-        With a guidance other than 0 and 1 every step reads the rows twice, with and without conditions.
+        With a guidance other than 0 and 1 every step reads the rows twice, with and without conditions. Sampling sets
+        out from what is `given`, by the share `strength` of the way to noise; what of it is to be kept is kept.
         """
+        options = {"steps": how.steps, **how.options()}
+        check(how.sampler, self.process, **options)
         conditions = told(self.encoders, prompts, melody, guidance, self.device)
         gamma = guidance if conditions else 0.0
         noise = Noise(seeds, self.model.config.latent, [frames] * len(seeds), device=self.device)
-        network = self._network(conditions, len(seeds), frames, Guidance(gamma, how.rescale))
-        steps = sample(how.sampler, self.process, network, noise, steps=how.steps, **how.options())
-        found = torch.empty(0)
+        network = self._network(conditions, len(seeds), frames, Guidance(gamma, how.rescale), given)
+        if given is None:
+            steps = sample(how.sampler, self.process, network, noise, **options)
+        else:
+            edit = {"strength": strength, "keep": given.keep.to(self.device)}
+            steps = resample(how.sampler, self.process, network, noise, given.latent.to(self.device), **edit, **options)
+        found, count = torch.empty(0), steps_of(how.steps, strength)
         for done, x in enumerate(steps, start=1):
             found = x
             if progress is not None:
-                progress(done, how.steps)
+                progress(done, count)
         if not torch.isfinite(found).all():
             raise CheckpointError("The model predicts NaN, its weights are broken: use another checkpoint.")
         return found
 
-    def _network(self, conditions: dict[str, Condition] | None, rows: int, frames: int, guidance: Guidance) -> Any:
+    def _network(
+        self,
+        conditions: dict[str, Condition] | None,
+        rows: int,
+        frames: int,
+        guidance: Guidance,
+        given: Given | None,
+    ) -> Any:
         """Return the guided network x_t [B, C, (F,) L], t [B] -> prediction, which has read the conditions."""
         passes = len(guidance.told)
         length = torch.full((rows,), frames, device=self.device)
@@ -147,21 +186,19 @@ class DiffusionGenerator:
             for name, c in (conditions or {}).items()
         }
         context = self.model.read(every, passes * rows, dict.fromkeys(every, unseen))
-        dtype = next(self.model.parameters()).dtype
-        return guided(lambda x, t: self.model.predict(x.to(dtype), t, None, context), guidance, length)
+        dtype, extra = next(self.model.parameters()).dtype, None
+        if given is not None and self.model.config.extra_channels:
+            extra = given.seen().to(self.device, dtype).expand(passes * rows, *[-1] * (given.latent.ndim - 1))
+        return guided(lambda x, t: self.model.predict(x.to(dtype), t, None, context, extra), guidance, length)
 
-    def _samples(self, seconds: float, melody: "Sound | None", beginning: "Sound | None") -> int:
+    def _samples(self, seconds: float, melody: "Sound | None") -> int:
         """Return the samples of a clip, or refuse what cannot be made, before any work."""
         check_melody(self.encoders, melody)
-        if beginning is not None:
-            _cannot("go on from a sound", "leave the beginning out")
         samples = clip_samples(seconds, self.sample_rate)
-        if seconds > self.max_seconds:
-            longest = f"the {self.max_seconds:g} s that this model was trained on"
-            raise ConfigError(f"A clip of {seconds:g} s is longer than {longest}: ask for less.")
+        check_seconds(seconds, self.max_seconds)
         return samples
 
-    def _frames(self, samples: int) -> int:
+    def frames(self, samples: int) -> int:
         """Count the latent frames of a clip: as many as its own spectrogram would have, within what is trained."""
         mel = self.autoencoder.config.mel
         whole = max(int(mel.frames(torch.tensor(samples))), -(-samples // mel.hop))
@@ -177,7 +214,3 @@ def vocoder_of(folder: Path, autoencoder: Autoencoder) -> Vocoder | GriffinLim:
         stacklevel=3,
     )
     return GriffinLim(autoencoder.config.mel)
-
-
-def _cannot(what: str, instead: str) -> NoReturn:
-    raise ConfigError(f"A diffusion model cannot {what}: {instead}, or take a language model.")

@@ -1,6 +1,5 @@
 """Precompute an autoencoder's latents for a corpus: what a denoiser trains on."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +14,7 @@ from t2a.data.shards import Manifest
 from t2a.errors import CheckpointError, ConfigError
 from t2a.generate.precompute import of_equal_length, precompute
 from t2a.models.autoencoder import Autoencoder
-from t2a.models.pretrained import WEIGHTS, locate, read_config
+from t2a.models.pretrained import locate, read_config, weights_sha256
 
 
 class LatentEncoder:
@@ -33,7 +32,7 @@ class LatentEncoder:
             )
         self.model, self.device = str(model), torch.device(device)
         self.autoencoder = Autoencoder.from_pretrained(folder).to(self.device)
-        self.fingerprint = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+        self.fingerprint = weights_sha256(folder)
 
     @property
     def sample_rate(self) -> int:

@@ -38,7 +38,7 @@ class LMGenerator:
     Raises `CheckpointError` for a codec that is not the model's.
     """
 
-    settings = LMSettings
+    settings, kind = LMSettings, "codes"
 
     def __init__(self, model: LM, codec: Codec, encoders: Encoders, device: torch.device | str = "cpu"):
         check_codec(model, codec)
@@ -65,6 +65,11 @@ class LMGenerator:
     def sample_rate(self) -> int:
         """Hz."""
         return self.codec.sample_rate
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames of codes a second."""
+        return self.codec.frame_rate
 
     @property
     def max_seconds(self) -> float:
@@ -127,6 +132,12 @@ class LMGenerator:
             output.finish()
 
         return pieces()
+
+    @torch.inference_mode()
+    def sound(self, frames: Tensor) -> NDArray[np.float32]:
+        """Decode codes [K, L] of which the model takes the first, to a wave [C, T]."""
+        codes = frames[None, : self.model.config.codebooks].to(self.device)
+        return decode(self.codec, codes, codes.shape[2] * self.codec.hop, self.model.config.channels)[0].numpy()
 
     @torch.inference_mode()
     def codes(

@@ -8,7 +8,10 @@ from typing import Any, Protocol, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from t2a.conditions.encoders import Encoders
+from t2a.data.schema import Kind
 from t2a.errors import ConfigError
 from t2a.generate.settings import Settings
 from t2a.models.pretrained import locate, read_config
@@ -32,8 +35,23 @@ class Generator(Protocol):
         ...
 
     @property
+    def kind(self) -> Kind:
+        """Of the corpora that such a model is trained on."""
+        ...
+
+    @property
+    def encoders(self) -> Encoders:
+        """Of what it is told."""
+        ...
+
+    @property
     def sample_rate(self) -> int:
         """Hz."""
+        ...
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames of codes or latents a second."""
         ...
 
     @property
@@ -78,6 +96,10 @@ class Generator(Protocol):
         A clip that goes beyond full scale is turned down from there on, whereas `generate` turns all of it down.
         Refuses, when called, what `generate` refuses, and models that have to see the whole of a clip.
         """
+        ...
+
+    def sound(self, frames: Tensor) -> NDArray[np.float32]:
+        """Decode a clip [..., L] of a corpus of its kind to a wave [C, T], as it decodes what it makes itself."""
         ...
 
     @classmethod

@@ -33,6 +33,13 @@ def clip_samples(seconds: float, rate: int) -> int:
     return samples
 
 
+def check_seconds(seconds: float, longest: float) -> None:
+    """Refuse clips that are longer than a model was trained on."""
+    if seconds > longest:
+        told = f"A clip of {seconds:g} s is longer than the {longest:g} s that this model was trained on"
+        raise ConfigError(f"{told}: ask for less.")
+
+
 def check_memory(needed: float, rows: int, seconds: float) -> None:
     """Refuse clips that need more bytes than are free."""
     if needed > (free := psutil.virtual_memory().available):

@@ -1,5 +1,6 @@
 """Model folders: `config.json` and `model.safetensors`, the whole hand-over between stages."""
 
+import hashlib
 import json
 import os
 import re
@@ -104,6 +105,12 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise CheckpointError(f"{path} holds a {type(config).__name__}, not the settings of a model.")
     return config
+
+
+def weights_sha256(folder: str | Path) -> str:
+    """Tell the weights of local model folders apart."""
+    with (Path(folder) / WEIGHTS).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

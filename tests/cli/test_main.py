@@ -20,6 +20,7 @@ VERBS = [
     "tune",
     "evaluate",
     "generate",
+    "edit",
     "compress",
     "decompress",
     "serve",
@@ -134,3 +135,8 @@ def test_a_codec_is_evaluated_into_tables_json_and_a_page(tmp_path, monkeypatch)
     assert found["figures"]["si_snr/codec"]["count"] == 3
     assert found["conditions"]["clips"] == 3
     assert "<audio" in files["--report"].read_text()
+
+
+def test_models_are_compared_only_before_a_judge():
+    told = CliRunner().invoke(app, ["evaluate", "model", "corpus", "--against", "other"])
+    assert "which a judge has to hear: give --judge" in str(told.exception)

@@ -8,8 +8,7 @@ import torch
 
 from t2a.errors import ConfigError
 from t2a.evaluate import evaluate
-from t2a.evaluate.generation import Reference, measure_generation
-from t2a.evaluate.lm import references
+from t2a.evaluate.generation import Reference, measure_generation, references
 from t2a.generate.loading import load
 from tests.train.small import codes_corpus, untrained_codec, untrained_lm
 

@@ -83,13 +83,14 @@ LATENTS = {
     (3,): Kl1dConfig(latent=3, widths=(8, 8, 8), blocks=1),
     (2, 2): Kl2dConfig(latent=2, width=8, multipliers=(1, 1, 1), blocks=1, groups=4, attention=()),
 }
+DIT = DiTConfig(width=16, layers=2, heads=2)
 FRAME = 4 * 16  # samples of a frame of latents
 
 
 def build_diffusion(process=None, latent=(3,), mel=MEL, vocoder="vocos", **changes) -> DiffusionGenerator:
     torch.manual_seed(0)
     conditions = {"text": DenoiserCondition(width=6)}
-    sizes = {"latent": latent, "max_frames": 20, "network": DiTConfig(width=16, layers=2, heads=2)}
+    sizes = {"latent": latent, "max_frames": 20, "network": DIT}
     sizes |= {"conditions": conditions, "process": process or DiffusionConfig()}
     model = Denoiser(DenoiserConfig(**(sizes | changes)))
     autoencoder = Autoencoder(AutoencoderConfig(mel=MEL, network=LATENTS[latent]))

@@ -1,0 +1,37 @@
+"""What captions are worth to a model: its loss with the right one, with another's and without any."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from t2a.metrics.interval import Interval, bootstrap
+from t2a.tasks.task import Task
+
+TOLD = {"": "its caption", "_shuffled": "another caption", "_null": "no caption"}
+"""how a task's evaluation ends the names of its losses, and what the model was told then"""
+
+Batches = Sequence[Mapping[str, Any]]
+
+
+def losses(task: Task, nets: Mapping[str, nn.Module], batches: Batches, name: str) -> dict[str, NDArray[np.float64]]:
+    """Evaluate a task on held-out batches: the loss `name` of each row, [N], by what the model was told."""
+    values: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
+    for batch in batches:
+        real = batch["weight"].numpy() > 0
+        found = task.evaluate(nets, batch)
+        for ending, told in TOLD.items():
+            values[told].append(found[f"{name}{ending}"].double().numpy()[real])
+    return {told: np.concatenate(parts) for told, parts in values.items()}
+
+
+def compared(name: str, found: Mapping[str, NDArray[np.float64]]) -> dict[str, Interval]:
+    """Give the losses with intervals, and what the right caption gains within each clip over the rest."""
+    own = found[TOLD[""]]
+    gains = {"shuffled captions": found[TOLD["_shuffled"]] - own, "no caption": found[TOLD["_null"]] - own}
+    gains |= {other: row - own for other, row in found.items() if other not in TOLD.values()}
+    figures = {f"{name}/{told}": bootstrap(row) for told, row in found.items()}
+    return figures | {f"gain/over {other}": bootstrap(row) for other, row in gains.items()}

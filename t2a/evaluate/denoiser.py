@@ -1,0 +1,38 @@
+"""How well a denoiser foresees latents, and what the right caption is worth."""
+
+from pathlib import Path
+
+import torch
+
+from t2a.conditions.encoders import EncodersFile
+from t2a.data.batch import held_out
+from t2a.data.rows import LatentsConfig
+from t2a.evaluate.captions import compared, losses
+from t2a.evaluate.evaluation import Evaluation
+from t2a.evaluate.generation import made
+from t2a.generate.diffusion import DiffusionGenerator
+from t2a.models.denoiser import Denoiser
+from t2a.tasks.denoiser import DenoiserTaskConfig
+
+BATCH = 16
+
+
+@torch.inference_mode()
+def evaluate_denoiser(
+    folder: Path, corpus: str, split: str, rows: int, generated: int = 0, judge: str | None = None
+) -> Evaluation:
+    """Loss of the model's process at fixed times: with its caption, with another's and without any.
+
+    `gain/...` are differences within each clip, so that their intervals tell whether they are above 0. For the first
+    `generated` captions clips are made and compared, see `t2a.evaluate.generation`; `judge` is a clap that embeds them.
+    """
+    model = Denoiser.from_pretrained(folder)
+    encoders = EncodersFile.read(folder).encoders
+    task = DenoiserTaskConfig(model=model.config, encoders=encoders, autoencoder=str(folder / "autoencoder")).build()
+    data = LatentsConfig(uri=corpus, latent=model.config.latent, crop_frames=model.config.max_frames)
+    batches = held_out(data, split, BATCH, 0, 1, rows)
+    figures = compared("loss", losses(task, {"denoiser": model}, batches, "loss"))
+    if not generated:
+        return Evaluation(figures)
+    found, told = made(DiffusionGenerator.from_folder(folder), batches, generated, judge)
+    return Evaluation(figures | found, told)
