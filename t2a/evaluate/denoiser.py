@@ -7,6 +7,7 @@ import torch
 from t2a.conditions.encoders import EncodersFile
 from t2a.data.batch import held_out
 from t2a.data.rows import LatentsConfig
+from t2a.diffusion.masks import MaskConfig
 from t2a.evaluate.captions import compared, losses
 from t2a.evaluate.evaluation import Evaluation
 from t2a.evaluate.generation import made
@@ -28,7 +29,12 @@ def evaluate_denoiser(
     """
     model = Denoiser.from_pretrained(folder)
     encoders = EncodersFile.read(folder).encoders
-    task = DenoiserTaskConfig(model=model.config, encoders=encoders, autoencoder=str(folder / "autoencoder")).build()
+    task = DenoiserTaskConfig(
+        model=model.config,
+        encoders=encoders,
+        autoencoder=str(folder / "autoencoder"),
+        mask=MaskConfig() if model.config.extra_channels else None,
+    ).build()
     data = LatentsConfig(uri=corpus, latent=model.config.latent, crop_frames=model.config.max_frames)
     batches = held_out(data, split, BATCH, 0, 1, rows)
     figures = compared("loss", losses(task, {"denoiser": model}, batches, "loss"))

@@ -21,7 +21,7 @@ from t2a.generate.loading import Generator, generator_of, load
 from t2a.metrics.clap_score import clap_score
 from t2a.metrics.interval import Interval, bootstrap
 from t2a.metrics.retrieval import percentile, recall
-from t2a.models.pretrained import locate
+from t2a.models.pretrained import locate, weights_sha256
 
 AT_ONCE = 32  # clips a batch
 GRID = 0.5  # seconds; clips of a batch are made as long as the next multiple, then cut
@@ -99,7 +99,11 @@ def evaluate_steering(
     evaluation, ranks = heard(systems, captions, hearing)
     figures = dict(evaluation.figures) | differences(ranks, titles(list(generators)), sorted(guidances))
     sample = f"distinct captions, {takes} takes each, as long as the held-out clips but at most {seconds:g} s"
-    conditions = {"clips": len(captions), "sample": sample, "judge": judge, "threads": torch.get_num_threads()}
+    conditions = {
+        "clips": len(captions), "sample": sample, "corpus": corpus, "split": split, "seed": seed,
+        "judge": judge, "judge_sha256": weights_sha256(locate(judge)), "judge_rate": hearing.sample_rate,
+        "threads": torch.get_num_threads(),
+    }  # fmt: skip
     first = [
         Made(name, *rest, system.rate)
         for name, system in systems.items()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from t2a.audio.io import check
 from t2a.audio.transform import resample, to_mono
+from t2a.diffusion.masks import beside
 from t2a.errors import ConfigError
 from t2a.generate.request import check_guidance, check_rows, check_seconds
 from t2a.generate.settings import DiffusionSettings
@@ -33,8 +34,7 @@ class Given(NamedTuple):
 
     def seen(self) -> Tensor:
         """What a model that was trained to fill gaps reads beside noise: kept latents and mask, [1, C + 1, (F,) L]."""
-        mask = self.keep.expand_as(self.latent[:, :1]).to(self.latent.dtype)
-        return torch.cat([self.latent * mask, mask], dim=1)
+        return beside(self.latent, self.keep)
 
 
 class Known(NamedTuple):

@@ -8,11 +8,15 @@ from t2a.audio.spectral import MelSpec, MelSpectrogram
 
 @torch.no_grad()
 def diversity(vectors: Tensor) -> float:
-    """Mean cosine distance of all pairs of vectors [N, D], N >= 2: 0 where all point the same way, at most 2."""
+    """Mean cosine distance of all pairs of vectors [N, D], N >= 2: 0 where all point the same way, at most 2.
+
+    A vector of zeros, which `mel_vectors` gives silence, is a direction of its own: silent takes do not differ.
+    """
     count = len(vectors)
     if count < 2:
         raise ValueError(f"{count} clip has nothing to differ from: give 2 or more")
-    units = torch.nn.functional.normalize(vectors.double(), dim=-1)
+    nothing = (vectors == 0).all(-1, keepdim=True)
+    units = torch.cat([torch.nn.functional.normalize(vectors.double(), dim=-1), nothing], dim=-1)
     similar = units @ units.mT
     return float(1 - (similar.sum() - similar.trace()) / (count * (count - 1)))
 

@@ -55,6 +55,21 @@ def test_settings_of_the_model_s_kind_reach_it_and_those_of_another_are_told(loa
     )
 
 
+@pytest.mark.parametrize("make", [build, build_diffusion])
+def test_each_of_several_clips_has_a_file_of_its_own(monkeypatch, tmp_path, make):
+    """A peer writes the clips of a batch to one name, and the last one is left."""
+    generator = make()
+    monkeypatch.setattr("t2a.generate.loading.load", lambda where, precision: generator)
+    options = ["--count", "3", "--seed", "5", "--seconds", str(SECONDS), "--out", str(tmp_path / "out.wav")]
+    shown = CliRunner().invoke(app, ["generate", "model", "rain", *options])
+    assert shown.exit_code == 0, shown.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out-0.wav", "out-1.wav", "out-2.wav"]
+    expected = generator.generate(["rain"] * 3, SECONDS, seeds=[5, 6, 7], guidance=3.0)
+    for index, clip in enumerate(expected):
+        np.testing.assert_allclose(decode(tmp_path / f"out-{index}.wav")[0], clip, atol=1e-3)
+    assert not np.allclose(expected[0], expected[1], atol=1e-2)
+
+
 def test_a_diffusion_model_speaks_by_the_same_command(monkeypatch, tmp_path):
     monkeypatch.setattr("t2a.generate.loading.load", lambda where, precision: build_diffusion())
     options = ["--seconds", "0.0501", "--out", str(tmp_path / "out.wav"), "--sampler", "ddim", "--eta", "0.5"]

@@ -60,6 +60,16 @@ def test_a_model_that_follows_melodies_is_compared_with_its_own_and_another():
     assert found["chroma_cosine/its melody"].count == 3
 
 
+def test_silent_clips_neither_differ_nor_follow_a_melody():
+    class Silent(Follower):
+        def generate(self, prompts, seconds, **how):
+            return [np.zeros_like(clip) for clip in super().generate(prompts, seconds, **how)]
+
+    found = measure_generation(Silent(), TONES)
+    assert found["diversity/generated"].mean == 0
+    assert (found["chroma_cosine/its melody"].mean, found["chroma_cosine/its melody"].count) == (0, 3)
+
+
 def test_embeddings_of_a_judge_take_the_place_of_mel_bands():
     def embed(waves, rate):
         assert rate == RATE

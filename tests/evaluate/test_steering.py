@@ -7,11 +7,13 @@ import pytest
 
 from t2a.errors import ConfigError, DataError
 from t2a.evaluate import evaluate
-from t2a.evaluate.steering import ORIGINALS, evaluate_steering, generated, titles
+from t2a.evaluate.steering import ORIGINALS, System, evaluate_steering, generated, heard, titles
+from t2a.generate.judge import Judge
 from t2a.generate.loading import load
 from t2a.models.entropy import EntropyConfig, EntropyModel
+from t2a.models.pretrained import weights_sha256
 from t2a.report.pages import check_page, write_page
-from tests.train.small import audio_corpus, codes_corpus
+from tests.train.small import RATE, audio_corpus, codes_corpus
 
 
 def test_what_a_language_model_makes_is_ranked_beside_the_originals(clap, lm, tmp_path):
@@ -33,6 +35,28 @@ def test_what_a_language_model_makes_is_ranked_beside_the_originals(clap, lm, tm
     page = (tmp_path / "page.html").read_text()
     assert page.count("<audio") == 15
     assert found.clips[0].caption in page
+
+
+def test_it_is_told_who_judged_how_many_clips_of_what(clap, lm, tmp_path):
+    """Scores of peers cannot be compared: the judge, its rate, the number of clips and their source are not told."""
+    corpus = codes_corpus(str(tmp_path / "codes"))
+    options = {"split": "valid", "clips": 3, "takes": 1, "seconds": 0.04, "guidances": (0.0,), "seed": 7}
+    found = evaluate_steering(lm, corpus, clap, **options).evaluation
+    told = found.plain()["conditions"]
+    assert (told["clips"], told["corpus"], told["split"], told["seed"]) == (3, corpus, "valid", 7)
+    assert (told["judge"], told["judge_rate"]) == (clap, RATE)
+    assert told["judge_sha256"] == weights_sha256(clap)
+    assert "1 takes each" in told["sample"]
+    assert all(figure.count == 3 for name, figure in found.figures.items() if "seconds" not in name)
+
+
+def test_silent_clips_are_ranked_by_chance(clap):
+    captions = [f"sound {index}" for index in range(6)]
+    takes = [[np.zeros((1, 800), np.float32)] * 6]
+    found, _ = heard({"silence": System(takes, RATE, [])}, captions, Judge.from_folder(clap))
+    assert found.figures["rank/silence"].mean == pytest.approx(0.5)
+    assert found.figures["r@1/silence"].mean == pytest.approx(1 / 6)
+    assert found.figures["clap_gain/silence"].mean == pytest.approx(0, abs=1e-6)
 
 
 def test_models_of_both_kinds_make_the_same_captions_for_one_judge(clap, lm, denoiser, latents, tmp_path):

@@ -211,9 +211,19 @@ def test_a_folder_without_its_parts_is_told(folder, missing, told):
         load(folder)
 
 
-def test_parts_that_do_not_fit_are_refused_naming_both():
-    with pytest.raises(CheckpointError, match="spectrograms of hop 16, the vocoder takes them of hop 32"):
-        build_diffusion(mel=MEL.model_copy(update={"hop": 32}))
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"hop": 32}, "of hop 16, the vocoder takes them of hop 32"),
+        ({"log": "log10"}, "of log ln, the vocoder takes them of log log10"),
+    ],
+)
+def test_a_vocoder_of_other_spectrograms_is_refused_naming_both(change, told):
+    with pytest.raises(CheckpointError, match=told):
+        build_diffusion(mel=MEL.model_copy(update=change))
+
+
+def test_an_autoencoder_of_other_latents_is_refused_naming_both():
     whole = build_diffusion()
     other = Denoiser(whole.model.config.model_copy(update={"latent": (5,)}))
     with pytest.raises(CheckpointError, match=r"frames of \(5,\), the autoencoder beside it gives \(3,\)"):

@@ -15,8 +15,9 @@ def noise(samples: int, seed: int = 0) -> tuple[np.ndarray, int]:
     return 0.3 * np.random.default_rng(seed).standard_normal((1, samples)).astype(np.float32).clip(-3, 3), RATE
 
 
-def test_all_but_a_span_stays_sample_by_sample():
-    generator, (wave, rate) = build_diffusion(), noise(16 * FRAME)
+@pytest.mark.parametrize("extra_channels", [0, 4])
+def test_all_but_a_span_stays_sample_by_sample(extra_channels):
+    generator, (wave, rate) = build_diffusion(extra_channels=extra_channels), noise(16 * FRAME)
     span = (4 * FRAME / RATE, 10.3 * FRAME / RATE)
     first, second = edit(generator, (wave, rate), ["rain", "a dog"], seeds=[1, 2], span=span, steps=3)
     start, end = (round(second * RATE) for second in span)

@@ -45,8 +45,10 @@ def a_vocoder(folder: Path, mel: MelSpec) -> Path:
     return folder
 
 
-def make(autoencoder: Path, vocoder: Path | None = None, encoders: dict | None = None, **changes) -> DenoiserTask:
-    recipe = {"kind": "denoiser", "autoencoder": str(autoencoder), "model": MODEL | changes}
+def make(
+    autoencoder: Path, vocoder: Path | None = None, encoders: dict | None = None, mask: dict | None = None, **changes
+) -> DenoiserTask:
+    recipe = {"kind": "denoiser", "autoencoder": str(autoencoder), "model": MODEL | changes, "mask": mask}
     recipe |= {"vocoder": str(vocoder)} if vocoder else {}
     recipe |= {"encoders": encoders} if encoders else {}
     return validate(DenoiserTaskConfig, recipe, "recipe").build()
@@ -166,6 +168,55 @@ def test_an_engine_in_bfloat16_tells_the_times_exactly_and_the_loss_is_float32(t
     torch.testing.assert_close(seen[0].float(), expected * 1000)
     assert loss.dtype == torch.float32
     loss.backward()
+
+
+def test_it_learns_to_go_on_from_what_it_is_shown(autoencoder):
+    """Each row is a number of its own, which only the frames that are shown tell."""
+    task = make(autoencoder, mask={"gaps": 0.5, "all": 0.5}, extra_channels=4)
+    torch.manual_seed(0)
+    nets, random = task.networks(), torch.Generator().manual_seed(1)
+    nets["denoiser"].train()
+    optimizer = torch.optim.AdamW(nets["denoiser"].parameters(), lr=3e-3)
+
+    def some(rows: int) -> dict:
+        numbers = 2 * torch.randint(0, 2, (rows, 1, 1), generator=random).float() - 1
+        return {"latents": numbers.expand(-1, 3, 8), "length": torch.full((rows,), 8), "captions": [""] * rows}
+
+    for _ in range(120):
+        loss, _ = one_loss(task, nets, some(16))
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    values = task.evaluate({"denoiser": nets["denoiser"].eval()}, some(32))
+    assert values["loss_filling"].mean() < 0.8 * values["loss"].mean()
+
+
+def test_what_fills_a_row_up_is_not_shown_either(autoencoder):
+    task = make(autoencoder, mask={}, extra_channels=4)
+    nets, batch = awake(task), a_batch(4)
+    batch["length"] = torch.tensor([3, 12, 5, 9])
+    dirty = batch | {"latents": batch["latents"].clone()}
+    dirty["latents"][0, :, 3:] = torch.nan
+    clean, found = (task.evaluate(nets, part) for part in (batch, dirty))
+    assert all(torch.equal(found[name], value) for name, value in clean.items())
+    assert (clean["loss_filling"] != clean["loss"]).any()
+    first = {name: value[:1] for name, value in batch.items()} | {"latents": batch["latents"][:1, :, :3]}
+    alone = task.evaluate(nets, first)["loss_filling"]
+    torch.testing.assert_close(alone, clean["loss_filling"][:1], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"mask": {}}, r"extra_channels is 0; with task.mask .* set task.model.extra_channels=4"),
+        ({"extra_channels": 4}, r"extra_channels is 4; without task.mask .* set task.model.extra_channels=0"),
+        ({"mask": {"boxes": 0.7, "gaps": 0.0}, "extra_channels": 4}, r"task.mask.boxes: latents of one dimension"),
+        ({"mask": {"gaps": 0.5}, "extra_channels": 4}, r"gaps 0.5, boxes 0.0 and all 0.3 must add up to 1"),
+    ],
+)
+def test_masks_that_do_not_fit_the_model_are_refused(autoencoder, changes, told):
+    with pytest.raises(ConfigError, match=told):
+        make(autoencoder, **changes)
 
 
 def test_latents_of_another_shape_are_refused_before_any_work(autoencoder):

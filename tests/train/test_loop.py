@@ -68,6 +68,14 @@ def test_logs_means_of_losses_norms_rates_and_times(tmp_path) -> None:
     assert seen[6]["loss/distance"] < seen[2]["loss/distance"]
 
 
+@pytest.mark.parametrize("ranks", [1, 8])
+def test_the_learning_rate_is_the_recipe_s_whatever_the_number_of_ranks(tmp_path, ranks) -> None:
+    made = loop(tmp_path)
+    made.ranks.size = ranks
+    made.train(0)
+    assert {values["lr/codec"] for values in made.reporter.seen.values()} == {0.01}
+
+
 def test_saves_and_evaluates_when_due_and_at_the_end(tmp_path) -> None:
     made = loop(tmp_path, held_out=held(), eval=EvalConfig(every=4), steps=5, log_rows=True)
     made.train(0)

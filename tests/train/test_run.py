@@ -33,6 +33,8 @@ def test_every_recipe_is_a_run_of_its_name(recipe, tmp_path) -> None:
     assert run.name == recipe
     if isinstance(run.task, LMTaskConfig | DenoiserTaskConfig):
         assert run.task.encoders.keys() == run.task.model.conditions.keys()
+    if isinstance(run.task, DenoiserTaskConfig):
+        assert run.engine.ema > 0.99  # what noise at every time does to single steps is averaged out
     assert validate(Run, json.loads(json.dumps(run.model_dump(mode="json"))), recipe) == run
 
 
