@@ -74,6 +74,7 @@ def codes(
     corpus: ClipsArgument,
     out: OutArgument,
     model: Annotated[str, typer.Option(help="The codec: a folder, s3://... or models:/name@alias.")],
+    channels: Annotated[int, typer.Option(help="2: left and right, each by a mono codec.", min=1, max=2)] = 1,
     states: StatesOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -82,7 +83,7 @@ def codes(
     from t2a.generate.codes import precompute_codes
 
     encoders = parse_options(states or [])
-    summarise(out, precompute_codes(corpus, out, model, encoders=encoders, overwrite=overwrite))
+    summarise(out, precompute_codes(corpus, out, model, channels=channels, encoders=encoders, overwrite=overwrite))
 
 
 @app.command()

@@ -3,7 +3,7 @@
 import hashlib
 
 from t2a import storage
-from t2a.data.rows import AudioConfig, LatentsConfig
+from t2a.data.rows import AudioConfig, CodesConfig, LatentsConfig
 from t2a.data.shards import read_manifest
 from t2a.errors import ConfigError, DataError
 from t2a.models.pretrained import WEIGHTS, locate, read_config
@@ -33,13 +33,23 @@ def _check_data(run: Run) -> None:
 
 
 def _check_codec(run: Run) -> None:
-    """Refuse sound that the task's codec cannot encode; a codec's own training has none."""
-    codec = getattr(run.task, "codec", None)
-    if not isinstance(codec, str) or not isinstance(run.data, AudioConfig):
+    """Refuse sound that the task's codec cannot encode; a codec's own training has none.
+
+    Refuse codes of another number of channels, too, than the model has that a mono codec codes one by one.
+    """
+    codec, apart = getattr(run.task, "codec", None), getattr(getattr(run.task, "model", None), "channels", 1)
+    if not isinstance(codec, str):
+        return
+    if isinstance(run.data, CodesConfig):
+        made_of = read_manifest(run.data.uri).made_from.get("channels", apart)
+        if made_of != apart:
+            told = f"The codes {run.data.uri} are of {made_of} channels, coded one by one, the model is for {apart}"
+            raise ConfigError(f"{told}: prepare codes --channels {apart}, or take a model of {made_of}.")
+    if not isinstance(run.data, AudioConfig):
         return
     config = read_config(locate(codec))
-    for name in ("sample_rate", "channels"):
-        given, asked = getattr(run.data, name), config[name]
+    for name, asked in (("sample_rate", config["sample_rate"]), ("channels", apart * config["channels"])):
+        given = getattr(run.data, name)
         if given != asked:
             raise ConfigError(f"data.{name} is {given}, but the codec {codec} codes {asked}: set data.{name}={asked}.")
     if config["normalise"]:

@@ -29,6 +29,16 @@ def test_each_epoch_visits_every_row_group_once_in_its_own_order():
     assert first != second
 
 
+def test_a_split_is_visited_without_a_row_of_another():
+    """Peers train on what they validate with."""
+    shards = [shard for split in ("train", "valid", "test") for shard in manifest((3, 4), (5,), split=split).shards]
+    mixed = Manifest(kind="audio", shards=tuple(shards))
+    for split in ("train", "valid", "test"):
+        plan = Plan(mixed, split, seed=1)
+        assert plan.rows_per_epoch == 12
+        assert {visit.shard.split for visit in islice(plan.visits(), 9)} == {split}
+
+
 def test_the_order_is_a_function_of_the_seed_and_can_start_anywhere():
     assert list(islice(visits(CORPUS, "train", 1, start=4), 5)) == list(islice(visits(CORPUS, "train", 1), 9))[4:]
     orders = {tuple(v.shard.name + str(v.row_group) for v in islice(visits(CORPUS, "train", s), 6)) for s in range(8)}

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from t2a.config import validate
 from t2a.diffusion.masks import MaskConfig, beside, shown
 from t2a.errors import ConfigError
-from t2a.config import validate
 
 
 def draw(rows: int, shape: tuple[int, ...], **config) -> torch.Tensor:
@@ -73,7 +73,11 @@ def test_what_is_hidden_is_zero_beside_its_mask_whatever_it_was():
 
 @pytest.mark.parametrize(
     ("config", "told"),
-    [({"gaps": 0.9}, "must add up to 1"), ({"count": [3, 1]}, "lower bound first"), ({"size": [0.5, 0.1]}, "lower bound")],
+    [
+        ({"gaps": 0.9}, "must add up to 1"),
+        ({"count": [3, 1]}, "lower bound first"),
+        ({"size": [0.5, 0.1]}, "lower bound"),
+    ],
 )
 def test_masks_that_mean_nothing_are_refused(config, told):
     with pytest.raises(ConfigError, match=told):

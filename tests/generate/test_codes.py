@@ -93,6 +93,33 @@ def test_codes_of_segments_follow_one_another_and_their_scales_lie_beside(tmp_pa
         np.testing.assert_allclose(row["scales"], [float(part.scale) for part in parts], rtol=1e-6)
 
 
+def test_channels_that_are_coded_one_by_one_take_turns_by_codebook(codec, tmp_path):
+    waves = 0.3 * np.random.default_rng(0).standard_normal((2, 2, 400)).astype(np.float32)
+    flac = [{"audio": {"bytes": encode_flac(wave, RATE), "path": "x.flac"}, "channels": 2} for wave in waves]
+    where = corpus(tmp_path / "audio", [a_row(index, 0.05) | changes for index, changes in enumerate(flac)])
+    manifest = precompute_codes(where, str(tmp_path / "codes"), str(codec), channels=2)
+    assert manifest.made_from["channels"] == 2
+    alone = CodeEncoder(codec)
+    for row, source in zip(read_rows(str(tmp_path / "codes"), "train"), flac, strict=True):
+        wave, _ = decode(source["audio"]["bytes"])
+        left, right = (found.codes for found in alone([wave[:1], wave[1:]]))
+        codes = unpack_codes(row["codes"])
+        assert codes.shape == (6, 50)
+        np.testing.assert_array_equal(codes[::2], left)
+        np.testing.assert_array_equal(codes[1::2], right)
+    assert (CodeEncoder(codec, apart=2).channels, alone.channels) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [({"channels": 2}, "codes its channels together"), ({"normalise": True}, "normalises each channel's loudness")],
+)
+def test_channels_are_taken_apart_for_a_mono_codec_of_loudness_as_it_is_alone(tmp_path, shape, told):
+    Codec(CodecConfig(sample_rate=RATE, filters=2, ratios=(4, 2), dimension=4, **shape)).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=told):
+        CodeEncoder(tmp_path, apart=2)
+
+
 def test_other_rates_are_resampled(codec, tmp_path):
     where = corpus(tmp_path / "audio", [a_row(0, 0.5, rate=16000)])
     precompute_codes(where, str(tmp_path / "codes"), str(codec))

@@ -1,6 +1,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -123,6 +124,8 @@ def test_the_channels_of_stereo_sound_are_coded_one_by_one(codec):
     nets = {"lm": task.networks()["lm"].eval()}
     left, right = (task.codec.encode(wave[:, [side]]) for side in (0, 1))
     codes = torch.stack([left[:, 0], right[:, 0], left[:, 1], right[:, 1]], dim=1)
+    [stored] = CodeEncoder(codec, apart=2)([wave[0].numpy()])
+    assert np.array_equal(stored.codes, codes[0].numpy())
     rest = {"captions": ["a dog barks"], "ids": ["x"]}
     coded, _ = one_loss(task, nets, {"codes": codes, "length": torch.tensor([12]), **rest})
     heard, _ = one_loss(task, nets, {"audio": wave, "length": torch.tensor([96]), **rest})

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from t2a.errors import ConfigError, DataError, StorageError
+from t2a.generate.codes import precompute_codes
 from t2a.train.ready import check_ready
 from tests.train.small import audio_corpus, codec_run, codes_corpus, lm_run, untrained_codec
 
@@ -36,6 +37,22 @@ def test_sound_that_the_codec_cannot_encode_is_told(corpus: str, tmp_path: Path)
     ):
         with pytest.raises(ConfigError, match=told):
             check_ready(lm_run(str(tmp_path), corpus, codec, {"kind": "minilm"}, data=data | wrong))
+
+
+def test_channels_that_the_codec_codes_one_by_one_are_those_of_the_model(corpus: str, tmp_path: Path) -> None:
+    codec, model = untrained_codec(tmp_path / "codec"), {"codebooks": 4, "bins": 16, "max_frames": 16, "channels": 2}
+    model |= {"width": 32, "layers": 1, "heads": 2}
+    task = {"kind": "lm", "model": model, "encoders": {"text": {"kind": "minilm"}}, "codec": codec}
+    sound = {"kind": "audio", "uri": corpus, "sample_rate": 8000, "crop_seconds": 0.064, "channels": 2}
+    check_ready(lm_run(str(tmp_path), corpus, codec, {}, task=task, data=sound))
+    for channels, codebooks in ((1, 2), (2, 4)):
+        precompute_codes(corpus, uri := str(tmp_path / f"codes-{channels}"), codec, channels=channels)
+        data = {"kind": "codes", "uri": uri, "codebooks": codebooks, "crop_frames": 4}
+        own = task | {"model": model | {"channels": channels, "codebooks": codebooks}}
+        check_ready(lm_run(str(tmp_path), corpus, codec, {}, task=own, data=data))
+    mono = task | {"model": model | {"channels": 1, "codebooks": 2}}
+    with pytest.raises(ConfigError, match=r"are of 2 channels, coded one by one, the model is for 1: prepare"):
+        check_ready(lm_run(str(tmp_path), corpus, codec, {}, task=mono, data=data | {"codebooks": 2}))
 
 
 def test_an_out_that_cannot_be_written_is_told(corpus: str, tmp_path: Path) -> None:
