@@ -49,8 +49,8 @@ def steered(steering: Steering) -> Section:
         f"The judge {conditions['judge']} (weights {conditions['judge_sha256'][:12]}) hears, at "
         f"{conditions['judge_rate']} Hz, what was made of {conditions['clips']} {conditions['sample']} (split "
         f"{conditions['split']}, seed {conditions['seed']}), and ranks all captions; rank is the share of the wrong "
-        "ones that it finds less fitting than the right one, 0.5 by chance. Lengths tell something too, so what hears no text (guidance 0) is the baseline. Times are of batches, "
-        f"on {conditions['threads']} threads."
+        "ones that it finds less fitting than the right one, 0.5 by chance. Lengths tell something too, so what hears "
+        f"no text (guidance 0) is the baseline. Times are of batches, on {conditions['threads']} threads."
     )
     return Section("Steering", _figures(steering.evaluation), intro)
 
