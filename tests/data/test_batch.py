@@ -169,6 +169,15 @@ def test_every_rank_evaluates_its_own_rows_in_an_equal_number_of_batches(tones, 
     assert ranks[0][0]["captions"][0] == "a tone, number 0"
 
 
+def test_held_out_rows_are_of_their_split_alone(tones, tone):
+    uri, _ = tones(6, rows=[tone(i) | {"split": "valid" if i % 3 == 0 else "train"} for i in range(6)])
+    config = AudioConfig(uri=uri, sample_rate=8000, crop_seconds=0.1)
+    for split, ids in (("valid", {0, 3}), ("train", {1, 2, 4, 5})):
+        (batch,) = held_out(config, split, 8, 0, 1, 8)
+        found = {name for name, weight in zip(batch["ids"], batch["weight"].tolist(), strict=True) if weight}
+        assert found == {f"clip-{i:04d}" for i in ids}
+
+
 def test_held_out_rows_are_always_the_same(tones):
     uri, _ = tones(8)
     config = AudioConfig(uri=uri, sample_rate=8000, crop_seconds=0.1)
