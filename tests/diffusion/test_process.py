@@ -3,6 +3,7 @@ import torch
 from torch import Tensor
 
 from t2a.config import validate
+from t2a.diffusion.frames import real_frames
 from t2a.diffusion.process import PREDICTIONS, DiffusionConfig, FlowConfig, Process
 from t2a.errors import ConfigError
 
@@ -65,6 +66,13 @@ def test_what_fills_rows_up_reaches_neither_the_loss_nor_the_network(config):
     losses = [process.loss(network, z, LENGTH, torch.Generator().manual_seed(2)) for z in (Z, dirty)]
     assert torch.equal(*losses)
     assert torch.equal(*seen)
+    shouting = process.loss(
+        lambda x, t: network(x, t).masked_fill(~real_frames(LENGTH, x), 9.0),
+        Z,
+        LENGTH,
+        torch.Generator().manual_seed(2),
+    )
+    assert torch.equal(shouting, losses[0])
     assert (seen[0][1, ..., 3:] == 0).all()
 
 
