@@ -63,16 +63,13 @@ def test_what_fills_rows_up_reaches_neither_the_loss_nor_the_network(config):
         seen.append(x)
         return 0.3 * x + 1
 
-    losses = [process.loss(network, z, LENGTH, torch.Generator().manual_seed(2)) for z in (Z, dirty)]
-    assert torch.equal(*losses)
-    assert torch.equal(*seen)
-    shouting = process.loss(
-        lambda x, t: network(x, t).masked_fill(~real_frames(LENGTH, x), 9.0),
-        Z,
-        LENGTH,
-        torch.Generator().manual_seed(2),
-    )
-    assert torch.equal(shouting, losses[0])
+    def shouting(x: Tensor, t: Tensor) -> Tensor:
+        return network(x, t).masked_fill(~real_frames(LENGTH, x), 9.0)
+
+    runs = ((network, Z), (network, dirty), (shouting, Z))
+    first, *others = (process.loss(net, z, LENGTH, torch.Generator().manual_seed(2)) for net, z in runs)
+    assert all(torch.equal(other, first) for other in others)
+    assert all(torch.equal(x, seen[0]) for x in seen)
     assert (seen[0][1, ..., 3:] == 0).all()
 
 
