@@ -1,4 +1,4 @@
-"""Masks of what a model that fills gaps is shown: gaps in time, boxes, or nothing of a clip (after LaMa's)."""
+"""Masks of what a model that fills gaps is shown: gaps in time, boxes, or nothing of a clip."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -13,7 +13,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class MaskConfig(Config):
-    """What is hidden of a training row (Suvorov et al., 2022, section 3.3, with gaps for their strokes).
+    """What is hidden of a training row (after LaMa, Suvorov et al., 2022, with gaps in time for its strokes).
 
     gaps, boxes, all: shares of the rows of which stretches of time, boxes in time and frequency, or everything is
     hidden; together 1. Rows of which all is hidden teach the model to make a clip from nothing.
