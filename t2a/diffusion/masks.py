@@ -13,7 +13,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class MaskConfig(Config):
-    """What is hidden of a training row (after LaMa, Suvorov et al., 2022, with gaps in time for its strokes).
+    """What is hidden of a training row (after Suvorov et al., 2022, with gaps in time for its strokes).
 
     gaps, boxes, all: shares of the rows of which stretches of time, boxes in time and frequency, or everything is
     hidden; together 1. Rows of which all is hidden teach the model to make a clip from nothing.

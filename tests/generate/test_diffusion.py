@@ -87,7 +87,7 @@ def test_sampling_follows_the_guided_network():
     """One step of DDIM from the most noise is the foreseen latent, here by hand."""
     generator = build_diffusion()
     found = generator.latents(["rain"], 10, [4], 3.0, DiffusionSettings(sampler="ddim", steps=1))
-    x = torch.randn(10, 3, generator=torch.Generator().manual_seed(4)).T[None]
+    x = torch.randn(3, 10, generator=torch.Generator().manual_seed(4))[None]
     t = torch.tensor([999.0])
     with torch.no_grad():
         told, null = (generator.model(x, t, None, c) for c in ({"text": Letters()(["rain"])}, None))
