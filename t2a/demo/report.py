@@ -13,7 +13,13 @@ from t2a.report.page import Cards, Facts, Note, Page, Plot, Recipe, Section, Tab
 from t2a.train.track import history
 
 LOG_LOSSES = {"codec", "autoencoder", "vocoder"}  # trainings whose losses lie decades apart
-LOG_HELD_OUT = {"autoencoder", "vocoder"}  # and whose held-out figures do
+HELD_OUT = {
+    "codec": ("dB", ("si_snr", "mel_distance")),
+    "lm": ("nats a code", ("ce", "ce_shuffled", "ce_null")),
+    "autoencoder": ("dB", ("spectrogram_distance",)),
+    "vocoder": ("dB", ("mel_distance",)),
+    "denoiser": ("loss", ("loss", "loss_shuffled", "loss_null")),
+}  # figures that share an axis, and what it is called; the others lie in MLflow
 
 
 def write_report(
@@ -49,7 +55,6 @@ def highlights(facts: Mapping[str, Any], seconds: Mapping[str, float]) -> dict[s
     codec, lm, autoencoder, denoiser = (facts["evaluate"][name] for name in ("codec", "lm", "autoencoder", "denoiser"))
     heard = sections.by_system(autoencoder, "mel_distance")
     both, alone = (next(heard[s] for s in heard if s.startswith(what)) for what in ("autoencoder", "original"))
-    took = {name: clip["took"] for name, clip in facts["generate"]["generated"][0]["clips"].items()}
     return {
         "codec, mel distance (untrained, mu-law)": f"{codec['mel_distance/codec']['mean']:.1f} dB "
         f"({codec['mel_distance/untrained']['mean']:.1f}, {codec['mel_distance/mu-law']['mean']:.1f})",
@@ -58,7 +63,6 @@ def highlights(facts: Mapping[str, Any], seconds: Mapping[str, float]) -> dict[s
         f"({lm['nats/unigram']['mean']:.2f})",
         "worth of the right caption, nats a code": gained(lm),
         "worth of the right caption, loss of the denoiser": gained(denoiser),
-        "to make a clip, language model (diffusion model)": f"{took['lm']:.1f} s ({took['denoiser']:.1f} s)",
         "the whole demo": f"{sum(seconds.values()) / 60:.1f} min",
     }
 
@@ -74,13 +78,14 @@ def curves(facts: Mapping[str, Any]) -> Section:
     plots = []
     for name, training in TRAININGS.items():
         found = history(facts[name]["mlflow_run"])
-        # Left out: the figures of single codebooks and times (ce_1, ...), and perplexity, the cross-entropy again.
+        # Left out: the losses of single codebooks (ce_1, ...), and perplexity, which is the cross-entropy again.
         told = {key: points for key, points in found.items() if not re.search(r"_\d+$|perplexity", key)}
         losses = {key: points for key, points in told.items() if key.startswith("loss/")}
-        held_out = {key: points for key, points in told.items() if key.startswith("eval/")}
+        unit, metrics = HELD_OUT[name]
+        held_out = {metric: found[key] for metric in metrics if (key := f"eval/{metric}") in found}
         plots += [
             Plot(f"{training.title}: training losses", figures.curves(losses, log=name in LOG_LOSSES)),
-            Plot(f"{training.title}: held-out figures", figures.curves(held_out, smooth=0, log=name in LOG_HELD_OUT)),
+            Plot(f"{training.title}: held out", figures.curves(held_out, smooth=0, y=unit), ", ".join(held_out)),
         ]
     return Section("Curves", [Cards(plots)])
 

@@ -26,7 +26,7 @@ def listening(facts: Mapping[str, Any]) -> Section:
     rows = []
     for row in made:
         clips = row["clips"].items()
-        cards = [card(name_of(model), clip["file"], f"{clip['took']:.1f} s to make") for model, clip in clips]
+        cards = [card(name_of(model), clip["file"], f"{clip['took']:.2f} s to make") for model, clip in clips]
         rows.append(Cards(cards, title=row["prompt"]))
     served = facts["serve"]
     answer = card(served["prompt"], served["file"], f"POST /v1/audio/generations, answered in {served['took']:.1f} s")
@@ -80,7 +80,7 @@ def autoencoder(facts: Mapping[str, Any]) -> Section:
                 spectrograms, UNITS, BETTER, "Spectrograms. detail: what is left of their change from frame to frame."
             ),
             Figures(by_system(facts["evaluate"]["vocoder"]), UNITS, BETTER, "Waves made of the clips' spectrograms."),
-            Figures(heard, UNITS, BETTER, "Waves: what the vocoder makes of spectrograms before and after."),
+            Figures(heard, UNITS, caption="Waves: what the vocoder makes of spectrograms before and after."),
             *groups,
         ],
         "The autoencoder turns a spectrogram into latents and back, the vocoder a spectrogram into a wave. Held-out "
@@ -101,15 +101,14 @@ def denoiser(facts: Mapping[str, Any]) -> Section:
 def prediction(title: str, found: Mapping[str, Any], metric: str, unit: str, of: str) -> Section:
     """The loss, called `metric`, with its caption, another's and none, and the differences."""
     losses = {name: {unit: measure} for name, measure in by_system(found, metric).items()}
-    gain = f"gain, {unit}"
-    gains = {name: {gain: measure} for name, measure in by_system(found, "gain").items()}
+    gains = {name: {"gain": measure} for name, measure in by_system(found, "gain").items()}
     return Section(
         title,
         [
             Figures(losses, better={unit: "lower"}, caption=f"Loss of held-out {of}: mean and 95 % interval."),
             Figures(gains, caption="Differences within each clip; above 0 means that the model does better."),
         ],
-        "Lower with its own caption than with another clip's caption: the text steers the sound.",
+        "The text steers the sound where the loss is lower with a clip's own caption than with another's.",
     )
 
 
