@@ -1,1 +1,1 @@
-"""The whole way in one command: real sounds, a codec, a language model, generated clips, a report."""
+"""The whole way in one command: real sounds, a language model and a diffusion model, what both make, a report."""

@@ -2,28 +2,28 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from t2a import registry, storage
-from t2a.config import dump, load
+from t2a.conditions.text import MiniLMConfig
+from t2a.config import dump
 from t2a.data.prepare import prepare
 from t2a.data.shards import Manifest
 from t2a.data.visit import read_row_group
-from t2a.demo.listening import answer_over_http, generate_prompts, reconstruct
+from t2a.demo.listening import PROMPTS, generate_prompts, reconstruct
+from t2a.demo.serving import answer_over_http
 from t2a.demo.state import Facts, State
+from t2a.demo.trainings import TRAININGS, recipe
 from t2a.errors import DataError
 from t2a.evaluate import evaluate
 from t2a.generate.codes import precompute_codes
+from t2a.generate.latents import precompute_latents
 from t2a.train.fit import fit
 from t2a.train.run import Run
 
-RECIPES = Path(__file__).parents[2] / "jobs" / "recipes"
-# `--quick` shortens what takes minutes; everything else is the same.
-QUICK = {
-    "codec": ["steps=30", "batch_size=8", "eval.every=15", "checkpoint.every=15"],
-    "lm": ["steps=30", "batch_size=8", "eval.every=15", "checkpoint.every=15"],
-}
+SPEAKING = ("lm", "denoiser")  # models that are told the prompts
 
 
 class Demo:
@@ -31,46 +31,59 @@ class Demo:
 
     def __init__(self, folder: Path, bucket: str, state: State, source: str, quick: bool):
         self.folder, self.bucket, self.state, self.source, self.quick = folder, bucket, state, source, quick
-        self.corpus_uri, self.codes_uri = storage.join(bucket, "corpus"), storage.join(bucket, "codes")
+        self.facts: dict[str, Facts] = {}
+        self.recipes: dict[str, str] = {}
 
     def run(self) -> Path:
+        """Go through all stages; the report's path."""
         from t2a.demo.report import write_report
 
-        corpus = self.state.run("corpus", self.source, self.corpus)
-        codec_run = self.recipe("codec", [f"data.uri={self.corpus_uri}"])
-        codec = self.state.run("codec", dump(codec_run), lambda: self.train(codec_run))
-        codes = self.state.run("codes", codec["model"], lambda: self.codes(codec["model"]))
-        lm_run = self.recipe("lm", [f"data.uri={self.codes_uri}", f"task.codec={codec['model']}"])
-        lm = self.state.run("lm", dump(lm_run), lambda: self.train(lm_run))
-        models = {"codec": codec["model"], "lm": lm["model"]}
-        figures = self.state.run("evaluate", models, lambda: self.evaluate(models))
-        clips = self.state.run("generate", models, lambda: self.listen(models))
-        served = self.state.run("serve", models, lambda: answer_over_http(models["lm"], self.folder))
+        self.stage("corpus", self.corpus, inputs=[self.source, self.quick])
+        self.training("codec")
+        self.stage("codes", self.codes, ("corpus", "codec"))
+        self.training("lm")
+        self.training("autoencoder")
+        self.training("vocoder")
+        self.stage("latents", self.latents, ("corpus", "autoencoder"))
+        self.training("denoiser")
+        self.stage("evaluate", self.evaluate, TRAININGS)
+        self.stage("generate", self.listen, TRAININGS)
+        self.stage("serve", lambda: answer_over_http(self.models["lm"], PROMPTS[0], self.folder), ["lm"])
         report = self.folder / "report.html"
-        facts = {
-            "corpus": corpus, "codec": codec, "codes": codes, "lm": lm, "figures": figures, "clips": clips,
-            "served": served,
-        }  # fmt: skip
-        write_report(report, facts, self.state.seconds(), {"codec": dump(codec_run), "lm": dump(lm_run)})
+        write_report(report, self.facts, self.state.seconds(), self.recipes)
         return report
 
-    def recipe(self, name: str, overrides: list[str]) -> Run:
-        quick = QUICK[name] if self.quick else []
-        out = f"out={storage.join(self.bucket, 'runs')}"
-        return load(Run, RECIPES / f"{name}-small.yaml", [out, *overrides, *quick])
+    @property
+    def models(self) -> dict[str, str]:
+        """Where the models lie that are trained by now."""
+        return {name: self.facts[name]["model"] for name in TRAININGS if name in self.facts}
+
+    def stage(self, name: str, work: Callable[[], Facts], needs: Iterable[str] = (), inputs: Any = None) -> None:
+        """Find out the facts of a stage, unless an earlier demo has; `needs` are the stages it builds on."""
+        self.facts[name] = self.state.run(name, inputs, work, needs)
+
+    def training(self, name: str) -> None:
+        """The stage of one of `TRAININGS`."""
+        run = recipe(name, self.bucket, self.models, self.quick)
+        self.recipes[name] = dump(run)
+        self.stage(name, lambda: self.train(run), TRAININGS[name].needs, self.recipes[name])
+
+    def uri(self, corpus: str) -> str:
+        """Where the corpus of a stage lies."""
+        return storage.join(self.bucket, corpus)
 
     def corpus(self) -> Facts:
         """Real sounds from Debian packages; synthesised ones where there is no apt."""
-        source, why = self.source, None
+        source, why, uri = self.source, None, self.uri("corpus")
         try:
-            manifest = prepare(source, self.corpus_uri, overwrite=True, **({"count": 200} if self.quick else {}))
+            manifest = prepare(source, uri, overwrite=True, **({"count": 200} if self.quick else {}))
         except DataError as error:
             if "t2a prepare synthetic" not in str(error):
                 raise
             self.state.console.print(f"[yellow]{error}[/] Going on with synthesised sounds.", highlight=False)
             source, why = "synthetic", str(error)
-            manifest = prepare("synthetic", self.corpus_uri, count=1500, overwrite=True)
-        return {"source": source, "why": why, **statistics(manifest), **contents(self.corpus_uri, manifest)}
+            manifest = prepare("synthetic", uri, count=1500, overwrite=True)
+        return {"source": source, "why": why, **statistics(manifest), **contents(uri, manifest)}
 
     def train(self, run: Run) -> Facts:
         result = fit(run)
@@ -80,24 +93,33 @@ class Demo:
             "mlflow_run": result.mlflow_run_id, "metrics": result.metrics,
         }  # fmt: skip
 
-    def codes(self, codec: str) -> Facts:
-        return statistics(precompute_codes(self.corpus_uri, self.codes_uri, codec, overwrite=True))
+    def codes(self) -> Facts:
+        corpus, out = self.uri("corpus"), self.uri("codes")
+        return statistics(precompute_codes(corpus, out, self.models["codec"], overwrite=True))
 
-    def evaluate(self, models: dict[str, str]) -> Facts:
-        rows = 16 if self.quick else 80
+    def latents(self) -> Facts:
+        """Latents, and the states of the captions, so that the denoiser's training runs no text encoder."""
+        corpus, out, encoders = self.uri("corpus"), self.uri("latents"), {"text": MiniLMConfig()}
+        autoencoder = self.models["autoencoder"]
+        return statistics(precompute_latents(corpus, out, autoencoder, encoders=encoders, overwrite=True))
+
+    def evaluate(self) -> Facts:
+        rows, models = 16 if self.quick else 80, self.models
         figures: dict[str, Any] = {}
-        for name, corpus in (("codec", self.corpus_uri), ("lm", self.codes_uri)):
-            found = evaluate(models[name], corpus, split="test", rows=rows, listened=4)
+        for name, training in TRAININGS.items():
+            heard = {"listened": 4, "vocoder": models["vocoder"]}
+            found = evaluate(models[name], self.uri(training.corpus), split="test", rows=rows, **heard)
             figures[name] = found.plain()["figures"]
         (self.folder / "figures.json").write_text(json.dumps(figures, indent=2))
         return figures
 
-    def listen(self, models: dict[str, str]) -> Facts:
+    def listen(self) -> Facts:
         clips = self.folder / "clips"
         clips.mkdir(exist_ok=True)
+        models = {name: self.models[name] for name in SPEAKING}
         return {
-            "generated": generate_prompts(models["lm"], clips, seconds=2.0 if self.quick else 4.0),
-            "reconstructed": reconstruct(models["codec"], self.corpus_uri, clips, count=6),
+            "generated": generate_prompts(models, clips, seconds=2.0 if self.quick else 4.0),
+            "reconstructed": reconstruct(self.models, self.uri("corpus"), clips, count=6),
         }
 
 

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +14,30 @@ Facts = dict[str, Any]
 
 
 class State:
-    """Finished stages in `<folder>/state.json`; a stage runs again when its inputs or an earlier stage changed."""
+    """Finished stages in `<folder>/state.json`; a stage runs again when its inputs or what it needs changed."""
 
     def __init__(self, folder: Path, console: Console):
         self.path = folder / "state.json"
         self.console = console
         self.stages: dict[str, Facts] = json.loads(self.path.read_text()) if self.path.exists() else {}
-        self.dirty = False
 
-    def run(self, name: str, inputs: Any, work: Callable[[], Facts]) -> Facts:
-        """Facts of stage `name`: remembered, or found by `work()` and then remembered."""
-        key = hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    def run(self, name: str, inputs: Any, work: Callable[[], Facts], needs: Iterable[str] = ()) -> Facts:
+        """Facts of stage `name`: remembered, or found by `work()` and then remembered.
+
+        needs: finished stages that it builds on. An interruption between two stages does not make it forget that the
+        first one ran again, as the key holds which making of each it was.
+        """
+        given = [inputs, {need: self.stages[need]["made"] for need in needs}]
+        key = hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode()).hexdigest()[:16]
         known = self.stages.get(name)
-        if known and known["key"] == key and not self.dirty:
+        if known and known["key"] == key:
             self.console.print(f"[green]✓[/] {name}: done before, in {known['seconds']:.0f} s")
             return known["facts"]
-        # What an earlier stage made anew, every later one has to make anew too.
-        self.dirty = True
         self.console.print(f"[bold]→ {name}[/]")
         start = time.perf_counter()
         facts = work()
         seconds = time.perf_counter() - start
-        self.stages[name] = {"key": key, "seconds": seconds, "facts": facts}
+        self.stages[name] = {"key": key, "made": uuid.uuid4().hex, "seconds": seconds, "facts": facts}
         self.save()
         self.console.print(f"[green]✓[/] {name}: {seconds:.0f} s")
         return facts

@@ -44,6 +44,6 @@ def test_a_quick_demo_does_it_all_and_is_skipped_the_second_time(tmp_path: Path)
     made = demo("--quick", "--folder", str(tmp_path / "demo"), timeout=540)
     assert made.returncode == 0, made.stdout + made.stderr
     page = (tmp_path / "demo" / "report.html").read_text()
-    assert page.count("<audio") >= 8 + 1 + 2 * 6
+    assert page.count("<audio") == 2 * 8 + 1 + 2 * 6 + 3 * 4
     again = demo("--quick", "--folder", str(tmp_path / "demo"), timeout=240)
     assert again.returncode == 0, again.stdout + again.stderr

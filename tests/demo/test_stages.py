@@ -5,10 +5,13 @@ from rich.console import Console
 
 from t2a.data.prepare import prepare
 from t2a.data.shards import read_manifest
-from t2a.demo import stages
+from t2a.demo import report, stages
 from t2a.demo.stages import Demo, contents, statistics
 from t2a.demo.state import State
+from t2a.demo.trainings import TRAININGS
 from t2a.errors import DataError
+from t2a.evaluate.evaluation import Evaluation
+from t2a.train.fit import Result
 
 
 def demo(folder: Path, source: str = "synthetic", quick: bool = True) -> Demo:
@@ -54,9 +57,55 @@ def test_another_failure_of_the_source_is_not_hidden(tmp_path: Path, monkeypatch
         demo(tmp_path, "debian-sounds").corpus()
 
 
-@pytest.mark.parametrize(("quick", "codec_steps"), [(True, 30), (False, 1300)])
-def test_recipes_write_into_the_demos_bucket(tmp_path: Path, quick: bool, codec_steps: int) -> None:
-    made = demo(tmp_path, quick=quick)
-    run = made.recipe("codec", [f"data.uri={made.corpus_uri}"])
-    assert (run.steps, run.folder) == (codec_steps, str(tmp_path / "bucket" / "runs" / "codec-small"))
-    assert made.recipe("lm", [f"data.uri={made.codes_uri}", "task.codec=x"]).data.uri == made.codes_uri
+def test_the_stages_go_from_sounds_to_the_report_and_each_finds_the_models_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, object] = {}
+
+    def trained(run) -> Result:
+        told[run.name] = run
+        return Result(run.steps, {}, f"{run.name}/model", run.folder, f"mlflow of {run.name}")
+
+    def derived(kind: str):
+        def made(corpus: str, out: str, model: str, **options) -> object:
+            told[kind] = (corpus, out, model, options)
+            return read_manifest(corpus)
+
+        return made
+
+    def measured(model: str, corpus: str, **options) -> Evaluation:
+        told[model] = (corpus, options)
+        return Evaluation({})
+
+    def heard(models, *options, **how) -> list:
+        told.setdefault("heard", []).append(list(models))
+        return []
+
+    monkeypatch.setattr(stages, "prepare", few)
+    monkeypatch.setattr(stages, "fit", trained)
+    monkeypatch.setattr(stages.registry, "register", lambda name, *_, **__: f"models:/{name}/1")
+    monkeypatch.setattr(stages, "precompute_codes", derived("codes"))
+    monkeypatch.setattr(stages, "precompute_latents", derived("latents"))
+    monkeypatch.setattr(stages, "evaluate", measured)
+    monkeypatch.setattr(stages, "generate_prompts", heard)
+    monkeypatch.setattr(stages, "reconstruct", heard)
+    monkeypatch.setattr(stages, "answer_over_http", lambda model, *_: told.update(served=model) or {})
+    monkeypatch.setattr(report, "write_report", lambda path, *facts: told.update(page=facts))
+    bucket = tmp_path / "bucket"
+    assert demo(tmp_path).run() == tmp_path / "report.html"
+
+    task = told["denoiser-small"].task
+    assert (task.autoencoder, task.vocoder) == ("autoencoder-small/model", "vocos-small/model")
+    assert told["denoiser-small"].data.uri == told["latents"][1] == str(bucket / "latents")
+    assert told["lm-small"].task.codec == told["codes"][2] == "codec-small/model"
+    corpus, _, model, options = told["latents"]
+    assert (corpus, model, options["encoders"]) == (str(bucket / "corpus"), "autoencoder-small/model", task.encoders)
+    assert told["denoiser-small/model"][0] == str(bucket / "latents")
+    assert told["autoencoder-small/model"] == (
+        str(bucket / "corpus"), {"split": "test", "rows": 16, "listened": 4, "vocoder": "vocos-small/model"}
+    )  # fmt: skip
+    assert told["heard"] == [["lm", "denoiser"], list(TRAININGS)]
+    assert told["served"] == "lm-small/model"
+    facts, seconds, recipes = told["page"]
+    assert facts.keys() == seconds.keys() == {"corpus", "codes", "latents", "evaluate", "generate", "serve", *TRAININGS}
+    assert recipes.keys() == TRAININGS.keys()
