@@ -16,8 +16,8 @@ LOG_LOSSES = {"codec", "autoencoder", "vocoder"}  # trainings whose losses lie d
 HELD_OUT = {
     "codec": ("dB", ("si_snr", "mel_distance")),
     "lm": ("nats a code", ("ce", "ce_shuffled", "ce_null")),
-    "autoencoder": ("dB", ("spectrogram_distance",)),
-    "vocoder": ("dB", ("mel_distance",)),
+    "autoencoder": ("spectrogram distance, dB", ("spectrogram_distance",)),
+    "vocoder": ("mel distance, dB", ("mel_distance",)),
     "denoiser": ("loss", ("loss", "loss_shuffled", "loss_null")),
 }  # figures that share an axis, and what it is called; the others lie in MLflow
 
@@ -85,7 +85,7 @@ def curves(facts: Mapping[str, Any]) -> Section:
         held_out = {metric: found[key] for metric in metrics if (key := f"eval/{metric}") in found}
         plots += [
             Plot(f"{training.title}: training losses", figures.curves(losses, log=name in LOG_LOSSES)),
-            Plot(f"{training.title}: held out", figures.curves(held_out, smooth=0, y=unit), ", ".join(held_out)),
+            Plot(f"{training.title}: held out", figures.curves(held_out, smooth=0, y=unit)),
         ]
     return Section("Curves", [Cards(plots)])
 

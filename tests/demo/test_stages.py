@@ -57,10 +57,10 @@ def test_another_failure_of_the_source_is_not_hidden(tmp_path: Path, monkeypatch
         demo(tmp_path, "debian-sounds").corpus()
 
 
-def test_the_stages_go_from_sounds_to_the_report_and_each_finds_the_models_before_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: dict[str, object] = {}
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> dict:
+    """What the stages were told, in their order; nothing is trained, and nothing heard."""
+    told: dict = {}
 
     def trained(run) -> Result:
         told[run.name] = run
@@ -77,23 +77,22 @@ def test_the_stages_go_from_sounds_to_the_report_and_each_finds_the_models_befor
         told[model] = (corpus, options)
         return Evaluation({})
 
-    def heard(models, *options, **how) -> list:
-        told.setdefault("heard", []).append(list(models))
-        return []
-
     monkeypatch.setattr(stages, "prepare", few)
     monkeypatch.setattr(stages, "fit", trained)
     monkeypatch.setattr(stages.registry, "register", lambda name, *_, **__: f"models:/{name}/1")
     monkeypatch.setattr(stages, "precompute_codes", derived("codes"))
     monkeypatch.setattr(stages, "precompute_latents", derived("latents"))
     monkeypatch.setattr(stages, "evaluate", measured)
-    monkeypatch.setattr(stages, "generate_prompts", heard)
-    monkeypatch.setattr(stages, "reconstruct", heard)
+    monkeypatch.setattr(stages, "generate_prompts", lambda models, *_, **__: told.update(speak=list(models)) or [])
+    monkeypatch.setattr(stages, "reconstruct", lambda models, *_, **__: told.update(copied=list(models)) or [])
     monkeypatch.setattr(stages, "answer_over_http", lambda model, *_: told.update(served=model) or {})
     monkeypatch.setattr(report, "write_report", lambda path, *facts: told.update(page=facts))
+    return told
+
+
+def test_the_stages_go_from_sounds_to_the_report_and_each_finds_the_models_before_it(told, tmp_path: Path) -> None:
     bucket = tmp_path / "bucket"
     assert demo(tmp_path).run() == tmp_path / "report.html"
-
     task = told["denoiser-small"].task
     assert (task.autoencoder, task.vocoder) == ("autoencoder-small/model", "vocos-small/model")
     assert told["denoiser-small"].data.uri == told["latents"][1] == str(bucket / "latents")
@@ -104,8 +103,30 @@ def test_the_stages_go_from_sounds_to_the_report_and_each_finds_the_models_befor
     assert told["autoencoder-small/model"] == (
         str(bucket / "corpus"), {"split": "test", "rows": 16, "listened": 4, "vocoder": "vocos-small/model"}
     )  # fmt: skip
-    assert told["heard"] == [["lm", "denoiser"], list(TRAININGS)]
-    assert told["served"] == "lm-small/model"
+    assert (told["speak"], told["copied"], told["served"]) == (["lm", "denoiser"], list(TRAININGS), "lm-small/model")
     facts, seconds, recipes = told["page"]
     assert facts.keys() == seconds.keys() == {"corpus", "codes", "latents", "evaluate", "generate", "serve", *TRAININGS}
     assert recipes.keys() == TRAININGS.keys()
+
+
+@pytest.mark.parametrize(
+    ("changed", "again"),
+    [
+        ("codec", {"codes", "lm-small"}),
+        ("autoencoder", {"latents", "denoiser-small"}),
+        ("vocoder", {"denoiser-small"}),
+        ("lm", set()),
+    ],
+)
+def test_a_model_made_anew_makes_what_is_built_on_it_anew_and_not_the_other_kind_of_model(
+    told, tmp_path: Path, changed: str, again: set[str]
+) -> None:
+    demo(tmp_path).run()
+    told.clear()
+    second = demo(tmp_path)
+    second.state.stages[changed]["made"] = "just now"
+    second.run()
+    trained = {name for name in told if name.endswith("-small") or name in ("codes", "latents")}
+    assert trained == again
+    assert ("served" in told) == (changed in ("codec", "lm"))
+    assert {"speak", "copied", "denoiser-small/model"} <= told.keys()
