@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from t2a.audio.torchaudio_backend import mel_filterbank
 from t2a.config import Config
 
+INVERSE = {"ln": torch.exp, "log10": lambda x: 10**x, "none": lambda x: x}
+"""What undoes a spectrogram's logarithm"""
+
 
 class MelSpec(Config):
     """How a mel spectrogram is made. `fmax` None is half the rate, `win` None is `n_fft`.

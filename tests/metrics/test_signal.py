@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchmetrics.functional.audio import scale_invariant_signal_noise_ratio
 
-from t2a.metrics.signal import mel_distance, si_snr, stft_distance
+from t2a.metrics.signal import mel_distance, phase_distance, si_snr, stft_distance
 
 
 @pytest.fixture
@@ -42,12 +42,28 @@ def test_half_the_level_is_six_decibels():
     assert mel_distance(target / 2, target, 16000).tolist() == pytest.approx([6.02, 6.02], abs=0.05)
 
 
-@pytest.mark.parametrize("distance", [lambda a, b: mel_distance(a, b, 16000), stft_distance])
+def test_phase_distance_of_unrelated_noise_is_one_radian_and_of_a_quieter_inverted_copy_nothing():
+    torch.manual_seed(0)
+    target = torch.randn(2, 1, 16000)
+    assert phase_distance(torch.randn(2, 1, 16000), target).tolist() == pytest.approx([1.03] * 2, abs=0.02)
+    assert phase_distance(-0.5 * target, target).tolist() == pytest.approx([0, 0], abs=1e-3)
+
+
+def test_phase_distance_hears_where_in_a_frame_a_click_is_and_stft_distance_does_not():
+    click, later = torch.zeros(1, 1, 4096), torch.zeros(1, 1, 4096)
+    click[..., 2048], later[..., 2058] = 1, 1  # by 10 samples: 2 pi 10 / n_fft from bin to bin
+    told = phase_distance(later, click).item()
+    shifts = [2 * torch.pi * 10 / n_fft for n_fft in (256, 512, 1024, 2048)]
+    assert told == pytest.approx(sum(shifts) / 8, rel=0.05)  # half of it: from frame to frame nothing has changed
+    assert stft_distance(later, click) < stft_distance(torch.randn_like(click), click) / 5
+
+
+@pytest.mark.parametrize("distance", [lambda a, b: mel_distance(a, b, 16000), stft_distance, phase_distance])
 def test_distances_grow_with_the_noise_row_by_row(pair, distance):
     estimate, target = pair
     values = distance(estimate, target).tolist()
     assert 0 < values[0] < values[1] < values[2]
-    assert distance(target, target).tolist() == [0, 0, 0]
+    assert distance(target, target).tolist() == pytest.approx([0, 0, 0], abs=1e-3)
     assert distance(estimate[1:2], target[1:2]).item() == pytest.approx(values[1], rel=1e-5)
     assert torch.isfinite(distance(torch.zeros(1, 1, 50), torch.randn(1, 1, 50))).all()
 

@@ -3,11 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from t2a.audio.spectral import MelSpec, MelSpectrogram, istft, stft
+from t2a.audio.spectral import INVERSE, MelSpec, MelSpectrogram, istft, stft
 from t2a.models.vocoder.spectrograms import check_shape
 
 UNMIXING = 30  # rounds that part mel bands into bins
-INVERSE = {"ln": torch.exp, "log10": lambda x: 10**x, "none": lambda x: x}
 
 
 class GriffinLim(nn.Module):

@@ -7,14 +7,14 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from t2a.audio.spectral import MelSpec, istft
+from t2a.audio.spectral import INVERSE, MelSpec, MelSpectrogram, istft
 from t2a.config import Config
 from t2a.models.pretrained import Pretrained
 from t2a.models.vocoder.spectrograms import check_shape
 from t2a.nn.frames import mask_of, masked
 from t2a.nn.uncast import Uncast
 
-LOUDEST = math.log(100)  # logarithm of the largest magnitude: an early step must not blow up
+LOUDEST = 100.0  # largest magnitude, as published: an early step must not blow up
 
 
 class VocosConfig(Config):
@@ -34,6 +34,8 @@ class VocosConfig(Config):
     layers: int = Field(8, ge=1)
     kernel: int = Field(7, ge=1)
     """frames; odd"""
+    prior: bool = False
+    """add to magnitudes that fit the bands (`Magnitudes`), instead of making them from nothing"""
 
     @property
     def sample_rate(self) -> int:
@@ -59,6 +61,8 @@ class VocosConfig(Config):
                 f"frames of {self.transform} samples (n_fft, or mel.n_fft) must be even and overlap by half at a hop "
                 f"of {self.mel.hop}: take {2 * self.mel.hop} or more"
             )
+        if self.prior and self.transform != self.mel.n_fft:
+            raise ValueError(f"prior gives the magnitudes of mel.n_fft {self.mel.n_fft}: leave n_fft {self.n_fft} out")
         return self
 
     def build(self) -> "Vocos":
@@ -81,6 +85,7 @@ class Vocos(Pretrained):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.final_norm = nn.LayerNorm(config.width, eps=1e-6)
         self.head = nn.Linear(config.width, config.transform + 2)
+        self.magnitudes = Magnitudes(config.mel) if config.prior else None
         self.inverse = InverseSTFT(config)
         self.apply(_start)
 
@@ -106,7 +111,8 @@ class Vocos(Pretrained):
         x = self.norm(x.transpose(1, 2)).transpose(1, 2)
         for block in self.blocks:
             x = block(x, real)
-        wave = self.inverse(self.head(self.final_norm(x.transpose(1, 2))), real)[:, None]
+        spectrum = self.head(self.final_norm(x.transpose(1, 2)))
+        wave = self.inverse(spectrum, real, self.magnitudes(mel) if self.magnitudes else 0)[:, None]
         return masked(wave, None if real is None else real.repeat_interleave(hop, 1))
 
     def fold(self) -> "Vocos":
@@ -132,6 +138,26 @@ class Block(nn.Module):
         return x + (self.scale * y).transpose(1, 2)
 
 
+class Magnitudes(Uncast):
+    """Mel bands [B, M, L] -> log magnitudes [B, F, L] that fit them: least squares (Lv et al., FreeV, 2024)."""
+
+    inverse: Tensor
+
+    def __init__(self, spec: MelSpec) -> None:
+        super().__init__()
+        self.spec, spectrogram = spec, MelSpectrogram(spec)
+        gain = spectrogram.window.square().sum().sqrt() if spec.normalised else 1.0
+        with torch.device("cpu"):
+            inverse = torch.linalg.pinv(spectrogram.bank.double()).mT  # [F, M]
+            self.register_buffer("inverse", (inverse * gain**spec.power).float(), persistent=False)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        with torch.autocast(mel.device.type, enabled=False):
+            # Least squares may go below zero, where a band rises out of silence: how far, not which way, is kept.
+            bins = (self.inverse @ INVERSE[self.spec.log](mel.float())).abs().clamp(min=self.spec.floor)
+            return bins.log() / self.spec.power
+
+
 class InverseSTFT(Uncast):
     """Log magnitudes and phases side by side [B, L, 2 F] -> wave [B, L * hop], in float32."""
 
@@ -140,12 +166,15 @@ class InverseSTFT(Uncast):
     def __init__(self, config: VocosConfig) -> None:
         super().__init__()
         self.hop, self.center = config.mel.hop, config.mel.center
+        # A tone at full scale has a quarter of the transform, 256 at 1024 samples, which the published limit cuts.
+        self.loudest = math.log(config.transform if config.prior else LOUDEST)
         with torch.device("cpu"):  # made from the config alone, also where a model is built without its weights
             self.register_buffer("window", torch.hann_window(config.transform), persistent=False)
 
-    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, real: Tensor | None = None, prior: Tensor | float = 0) -> Tensor:
+        """`prior` log magnitudes [B, F, L] are added to those of `x`."""
         magnitude, phase = x.float().transpose(1, 2).chunk(2, 1)
-        spectrum = torch.polar(magnitude.clamp(max=LOUDEST).exp(), phase)
+        spectrum = torch.polar((magnitude + prior).clamp(max=self.loudest).exp(), phase)
         return istft(spectrum, self.hop, self.window, center=self.center, real=real)
 
 
