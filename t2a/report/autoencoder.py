@@ -6,6 +6,7 @@ from t2a import __version__
 from t2a.evaluate.autoencoder import heard
 from t2a.evaluate.evaluation import UNITS, Evaluation
 from t2a.models.autoencoder import Autoencoder
+from t2a.report.figures import short
 from t2a.report.measured import BETTER, conditions, copies, measures
 from t2a.report.page import Block, Figures, Page, Section
 
@@ -58,5 +59,5 @@ def _highlights(evaluation: Evaluation) -> dict[str, str]:
         "spectrogram distance (mean frame)": f"{own['spectrogram_distance'].mean:.1f} dB ({flat.mean:.1f})",
         "detail": f"{own['detail'].mean:.2f}",
         f"mel distance {through.removeprefix('autoencoder ')} (original)": f"{lost:.1f} dB ({least:.1f})",
-        "encode / decode, x real time": f"{speed['encode']:.3g} / {speed['decode']:.3g}",
+        "encode / decode, x real time": f"{short(speed['encode'])} / {short(speed['decode'])}",
     }

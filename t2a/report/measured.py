@@ -35,6 +35,8 @@ def conditions(evaluation: Evaluation) -> list[Block]:
         shape, (low, high) = " x ".join(map(str, latents["shape"])), latents["std"]
         facts["latents"] = f"{latents['frame_rate']:g} frames a second of {shape}"
         facts["channels of latents"] = f"means within {latents['mean']:.2g} of 0, deviations {low:.2g} to {high:.2g}"
+    if "vocoder" in told:
+        facts["heard through"] = told["vocoder"] or "Griffin-Lim"
     if speed := told.get("speed"):
         verbs = [verb for verb in ("encode", "decode", "vocode") if verb in speed]
         facts |= {f"{verb}s, x real time on {speed['threads']} threads": speed[verb] for verb in verbs}

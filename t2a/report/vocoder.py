@@ -6,6 +6,7 @@ from t2a import __version__
 from t2a.evaluate.evaluation import UNITS, Evaluation
 from t2a.evaluate.vocoder import compared
 from t2a.models.vocoder import load_vocoder
+from t2a.report.figures import short
 from t2a.report.measured import BETTER, conditions, copies, measures
 from t2a.report.page import Block, Figures, Page, Section
 
@@ -44,7 +45,7 @@ def _highlights(evaluation: Evaluation) -> dict[str, str]:
     own, other = (rows[name] for name in HEARD)
     found = {
         "mel distance (Griffin-Lim)": f"{own['mel_distance'].mean:.1f} dB ({other['mel_distance'].mean:.1f})",
-        "x real time": f"{evaluation.conditions['speed']['vocode']:.3g}",
+        "x real time": short(evaluation.conditions["speed"]["vocode"]),
     }
     if "visqol" in own and "visqol" in other:
         found["ViSQOL (Griffin-Lim)"] = f"{own['visqol'].mean:.2f} ({other['visqol'].mean:.2f})"

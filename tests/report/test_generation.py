@@ -2,9 +2,12 @@
 
 import shutil
 
+from t2a.evaluate.captions import FILLING, TOLD
+from t2a.evaluate.evaluation import Evaluation
 from t2a.evaluate.parts import evaluate_parts
+from t2a.metrics.interval import Interval
 from t2a.report import measured
-from t2a.report.generation import NO_VOCODER, around
+from t2a.report.generation import NO_VOCODER, around, prediction
 from tests.report.test_page import parsed
 from tests.train.small import audio_corpus
 
@@ -35,3 +38,10 @@ def test_around_a_language_model_the_judge_alone_is_measured(lm, clap, tmp_path)
     assert parts.plain()["judge"]["corpus"] == corpus
     (judge,) = around(parts, lm, clap, "valid")
     assert corpus in judge.intro
+
+
+def test_every_loss_has_a_column_also_that_of_filling_gaps():
+    loss = Interval(0.5, 0.4, 0.6, 4)
+    found = Evaluation({f"loss/{told}": loss for told in (*TOLD.values(), *FILLING.values())})
+    texts = parsed(prediction(found).html()).texts
+    assert {*TOLD.values(), *FILLING.values()} <= set(texts)
