@@ -7,13 +7,9 @@ from typing import Any
 from rich.console import RenderableType
 from rich.table import Table
 
-from t2a.evaluate.evaluation import Evaluation
+from t2a.evaluate.evaluation import UNITS, Evaluation
 from t2a.metrics.interval import Interval
 
-UNITS = {
-    "bit_rate": "kbit/s", "bit_rate_coded": "kbit/s", "container_rate": "kbit/s", "si_snr": "dB", "mel_distance": "dB",
-    "seconds_a_clip": "s", "spectrogram_distance": "dB",
-}  # fmt: skip
 AT_ONCE = 3  # columns, so that a terminal of 80 has room for them
 
 

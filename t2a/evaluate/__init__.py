@@ -19,12 +19,14 @@ def evaluate(
     generated: int = 0,
     judge: str | None = None,
     vocoder: str | None = None,
+    seed: int = 0,
 ) -> Evaluation:
     """Measure a model on up to `rows` clips of a split; ViSQOL, which is slow, hears `listened` of those of a codec or
     an autoencoder.
 
     A language model or denoiser makes clips for `generated` captions, which takes its time; `judge` is a clap that
-    hears them. An autoencoder is heard through `vocoder`, by default Griffin-Lim.
+    hears them. An autoencoder is heard through `vocoder`, by default Griffin-Lim. `seed` draws the clips of sound that
+    are measured, and what is generated; the losses of models of codes and latents are those of a split's first rows.
     Raises `ConfigError` for a model of a kind that has no figures, `DataError` when the corpus has no such split.
     """
     from t2a.evaluate.autoencoder import evaluate_autoencoder
@@ -37,13 +39,13 @@ def evaluate(
     from t2a.models.vocoder import VOCODERS
 
     kinds = {
-        "codec": partial(evaluate_codec, listened=listened),
-        "lm": partial(evaluate_lm, generated=generated, judge=judge),
-        "denoiser": partial(evaluate_denoiser, generated=generated, judge=judge),
+        "codec": partial(evaluate_codec, listened=listened, seed=seed),
+        "lm": partial(evaluate_lm, generated=generated, judge=judge, seed=seed),
+        "denoiser": partial(evaluate_denoiser, generated=generated, judge=judge, seed=seed),
         "entropy": evaluate_entropy,
-        "clap": evaluate_clap,
-        "autoencoder": partial(evaluate_autoencoder, listened=listened, vocoder=vocoder),
-        **dict.fromkeys(VOCODERS, partial(evaluate_vocoder, listened=listened)),
+        "clap": partial(evaluate_clap, seed=seed),
+        "autoencoder": partial(evaluate_autoencoder, listened=listened, vocoder=vocoder, seed=seed),
+        **dict.fromkeys(VOCODERS, partial(evaluate_vocoder, listened=listened, seed=seed)),
     }
     folder = locate(model)
     kind = read_config(folder).get("model_type")

@@ -25,12 +25,12 @@ LONGEST = 10.0  # seconds of each clip that are measured
 TIMED_SECONDS, ROUNDS = 10.0, 3
 
 Copy = Callable[[Tensor], Tensor]
-"""What a system makes of a spectrogram [1, M, L]"""
+"""What a system makes of a spectrogram [1, M, L]: another one, or a wave [1, 1, T]"""
 
 
 @torch.inference_mode()
 def evaluate_autoencoder(
-    folder: Path, corpus: str, split: str, rows: int, *, listened: int = 16, vocoder: str | None = None
+    folder: Path, corpus: str, split: str, rows: int, *, listened: int = 16, vocoder: str | None = None, seed: int = 0
 ) -> Evaluation:
     """Figures of an autoencoder, of itself untrained and of each clip's mean frame, on whole clips.
 
@@ -40,11 +40,9 @@ def evaluate_autoencoder(
     """
     model, skips = Autoencoder.from_pretrained(folder), Skips()
     spec, rate = model.config.mel, model.sample_rate
-    vocode = GriffinLim(spec) if vocoder is None else _vocoder(vocoder, model)
-    heard = f"through {'Griffin-Lim' if vocoder is None else vocode.model_type}"
-    copies, values = systems(model), defaultdict(list)
+    copies, sounds, values = systems(model), heard(model, vocoder), defaultdict(list)
     scale = Moments(model.latent_shape[0])
-    clips = sample(corpus, split, rows, 0, rate=rate, channels=1, longest=LONGEST, skips=skips)
+    clips = sample(corpus, split, rows, seed, rate=rate, channels=1, longest=LONGEST, skips=skips)
     for clip in watched(clips, rows):
         wave = torch.from_numpy(clip.wave)[None]
         mel = model.mel(wave)
@@ -52,16 +50,17 @@ def evaluate_autoencoder(
         for system, copy in copies.items():
             for metric, value in spectrogram_figures(copy(mel), mel, spec.decibels).items():
                 values[f"{metric}/{system}"].append(value)
-        for system, spectrogram in ((f"original {heard}", mel), (f"autoencoder {heard}", copies["autoencoder"](mel))):
-            made = vocode(spectrogram)
-            for metric, value in wave_figures(made, wave, rate, listens=clip.turn < listened).items():
+        for system, sound in sounds.items():
+            for metric, value in wave_figures(sound(mel), wave, rate, listens=clip.turn < listened).items():
                 values[f"{metric}/{system}"].append(value)
     if not values:
         raise DataError(f"No clip of {corpus} ({split}) can be used: {skips.counts}; prepare it again.")
     conditions = {
         "split": split,
+        "seed": seed,
+        "vocoder": vocoder,
         "clips": len(values["detail/autoencoder"]),
-        "sample": f"drawn with seed 0; the first {LONGEST:g} s of each clip at {rate} Hz",
+        "sample": f"drawn with seed {seed}; the first {LONGEST:g} s of each clip at {rate} Hz",
         "skipped": skips.counts,
         "left_out": {} if quality.available("visqol") else {"visqol": "visqol is not installed (t2a[quality])"},
         "latents": {"shape": list(model.latent_shape), "frame_rate": model.frame_rate, **scale.told()},
@@ -80,6 +79,17 @@ def systems(model: Autoencoder) -> dict[str, Copy]:
         "untrained": lambda mel: untrained.decode(untrained.encode(mel))[..., : mel.shape[-1]],
         "mean frame": lambda mel: mel.mean(-1, keepdim=True).expand_as(mel),
     }
+
+
+def heard(model: Autoencoder, vocoder: str | None = None) -> dict[str, Copy]:
+    """Name -> the wave [1, 1, T] of a spectrogram [1, M, L]: of the original one, and of what is decoded.
+
+    Both are vocoded by Griffin-Lim, or by a `vocoder`. Raises `ConfigError` for one of other spectrograms.
+    """
+    vocode = GriffinLim(model.config.mel) if vocoder is None else _vocoder(vocoder, model)
+    through = f"through {'Griffin-Lim' if vocoder is None else vocode.model_type}"
+    decoded = systems(model)["autoencoder"]
+    return {f"original {through}": vocode, f"autoencoder {through}": lambda mel: vocode(decoded(mel))}
 
 
 def spectrogram_figures(decoded: Tensor, mel: Tensor, decibels: float) -> dict[str, float]:

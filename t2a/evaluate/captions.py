@@ -13,6 +13,8 @@ from t2a.tasks.task import Task
 
 TOLD = {"": "its caption", "_shuffled": "another caption", "_null": "no caption"}
 """how a task's evaluation ends the names of its losses, and what the model was told then"""
+FILLING = {"_filling": "its caption, filling gaps"}
+"""the same of a model that fills gaps, whose other losses are those of a model that is shown nothing"""
 
 Batches = Sequence[Mapping[str, Any]]
 
@@ -23,8 +25,9 @@ def losses(task: Task, nets: Mapping[str, nn.Module], batches: Batches, name: st
     for batch in batches:
         real = batch["weight"].numpy() > 0
         found = task.evaluate(nets, batch)
-        for ending, told in TOLD.items():
-            values[told].append(found[f"{name}{ending}"].double().numpy()[real])
+        for ending, told in (TOLD | FILLING).items():
+            if ending in TOLD or f"{name}{ending}" in found:
+                values[told].append(found[f"{name}{ending}"].double().numpy()[real])
     return {told: np.concatenate(parts) for told, parts in values.items()}
 
 
@@ -32,6 +35,7 @@ def compared(name: str, found: Mapping[str, NDArray[np.float64]]) -> dict[str, I
     """Give the losses with intervals, and what the right caption gains within each clip over the rest."""
     own = found[TOLD[""]]
     gains = {"shuffled captions": found[TOLD["_shuffled"]] - own, "no caption": found[TOLD["_null"]] - own}
-    gains |= {other: row - own for other, row in found.items() if other not in TOLD.values()}
+    known = (TOLD | FILLING).values()
+    gains |= {other: row - own for other, row in found.items() if other not in known}
     figures = {f"{name}/{told}": bootstrap(row) for told, row in found.items()}
     return figures | {f"gain/over {other}": bootstrap(row) for other, row in gains.items()}

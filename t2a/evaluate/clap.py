@@ -26,13 +26,13 @@ CATEGORY = "category"
 
 
 @torch.inference_mode()
-def evaluate_clap(folder: Path, corpus: str, split: str, rows: int) -> Evaluation:
+def evaluate_clap(folder: Path, corpus: str, split: str, rows: int, *, seed: int = 0) -> Evaluation:
     """R@1, R@5, R@10 both ways among the clips and all their captions, CLAP score, and zero-shot accuracy.
 
     Every figure stands beside chance; accuracy also beside the answer that is right most often, whatever is heard.
     """
     judge, skips = Judge.from_folder(folder), Skips()
-    clips = heard(judge, corpus, split, rows, skips)
+    clips = heard(judge, corpus, split, rows, seed, skips)
     captions = candidates(clips)
     vectors = judge.sounds([clip.wave for clip in clips], judge.sample_rate)
     similarity, right = vectors @ judge.captions(captions).T, fitting(clips, captions)
@@ -48,12 +48,16 @@ def evaluate_clap(folder: Path, corpus: str, split: str, rows: int) -> Evaluatio
     else:
         left_out["accuracy"] = "the clips have no `category`, or all the same"
     told = f"{len(captions)} distinct captions" + (f", {len(set(categories))} categories" if not left_out else "")
-    return Evaluation(figures, {"clips": len(clips), "sample": told, "skipped": skips.counts, "left_out": left_out})
+    conditions = {
+        "split": split, "seed": seed, "clips": len(clips), "sample": f"{told}, drawn with seed {seed}",
+        "skipped": skips.counts, "left_out": left_out,
+    }  # fmt: skip
+    return Evaluation(figures, conditions)
 
 
-def heard(judge: Judge, corpus: str, split: str, rows: int, skips: Skips) -> list[Clip]:
+def heard(judge: Judge, corpus: str, split: str, rows: int, seed: int, skips: Skips) -> list[Clip]:
     """Draw the clips that have captions. Raises `DataError` where these do not tell them apart."""
-    clips = list(sample(corpus, split, rows, 0, rate=judge.sample_rate, channels=1, longest=LONGEST, skips=skips))
+    clips = list(sample(corpus, split, rows, seed, rate=judge.sample_rate, channels=1, longest=LONGEST, skips=skips))
     clips = [clip for clip in clips if any(caption.strip() for caption in clip.captions)]
     captions = candidates(clips)
     if len(captions) < 2 or fitting(clips, captions).all(1).any():

@@ -75,6 +75,7 @@ def evaluate_codec(
     figures, left_out = summed_up(values, listeners)
     conditions = {
         "split": split,
+        "seed": seed,
         "clips": len(values["si_snr/codec"]),
         "sample": f"drawn with seed {seed}; the first {LONGEST:g} s of each clip at {rate} Hz",
         "skipped": skips.counts,

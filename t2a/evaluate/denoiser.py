@@ -20,9 +20,11 @@ BATCH = 16
 
 @torch.inference_mode()
 def evaluate_denoiser(
-    folder: Path, corpus: str, split: str, rows: int, generated: int = 0, judge: str | None = None
+    folder: Path, corpus: str, split: str, rows: int, generated: int = 0, judge: str | None = None, seed: int = 0
 ) -> Evaluation:
     """Loss of the model's process at fixed times: with its caption, with another's and without any.
+
+    A model that fills gaps is shown nothing for these; its loss where it is shown a part is a figure more.
 
     `gain/...` are differences within each clip, so that their intervals tell whether they are above 0. For the first
     `generated` captions clips are made and compared, see `t2a.evaluate.generation`; `judge` is a clap that embeds them.
@@ -40,5 +42,5 @@ def evaluate_denoiser(
     figures = compared("loss", losses(task, {"denoiser": model}, batches, "loss"))
     if not generated:
         return Evaluation(figures)
-    found, told = made(DiffusionGenerator.from_folder(folder), batches, generated, judge)
+    found, told = made(DiffusionGenerator.from_folder(folder), batches, generated, judge, seed)
     return Evaluation(figures | found, told)

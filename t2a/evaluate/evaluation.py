@@ -7,6 +7,12 @@ from typing import Any
 
 from t2a.metrics.interval import Interval
 
+UNITS = {
+    "bit_rate": "kbit/s", "bit_rate_coded": "kbit/s", "container_rate": "kbit/s", "si_snr": "dB", "mel_distance": "dB",
+    "seconds_a_clip": "s", "spectrogram_distance": "dB",
+}  # fmt: skip
+"""of the metrics that have one"""
+
 
 @dataclass(frozen=True)
 class Evaluation:

@@ -33,14 +33,14 @@ class Reference(NamedTuple):
 
 
 def made(
-    generator: Generator, batches: Sequence[Mapping[str, Any]], count: int, judge: str | None
+    generator: Generator, batches: Sequence[Mapping[str, Any]], count: int, judge: str | None, seed: int = 0
 ) -> tuple[dict[str, Interval], dict[str, Any]]:
     """Measure what a model makes of the captions of the first `count` clips of held-out batches, and say how."""
     found = references(generator, batches, count)
     embed = Judge.from_folder(judge).sounds if judge else None
     by = judge or "mel bands"
-    told = f"{TAKES} clips each for {len(found)} prompts, guidance {GUIDANCE:g}; diversity by {by}"
-    return measure_generation(generator, found, embed), {"generated": told}
+    told = f"{TAKES} clips each for {len(found)} prompts, guidance {GUIDANCE:g}, seed {seed}; diversity by {by}"
+    return measure_generation(generator, found, embed, seed), {"generated": told}
 
 
 def references(generator: Generator, batches: Sequence[Mapping[str, Any]], count: int) -> list[Reference]:

@@ -23,7 +23,7 @@ BATCH = 16
 
 @torch.inference_mode()
 def evaluate_lm(
-    folder: Path, corpus: str, split: str, rows: int, generated: int = 0, judge: str | None = None
+    folder: Path, corpus: str, split: str, rows: int, generated: int = 0, judge: str | None = None, seed: int = 0
 ) -> Evaluation:
     """Nats a code: with its caption, with another's, without any, and of the split's own code frequencies.
 
@@ -41,7 +41,7 @@ def evaluate_lm(
     figures = compared("nats", nats)
     if not generated:
         return Evaluation(figures)
-    found, told = made(LMGenerator.from_folder(folder), batches, generated, judge)
+    found, told = made(LMGenerator.from_folder(folder), batches, generated, judge, seed)
     return Evaluation(figures | found, told)
 
 

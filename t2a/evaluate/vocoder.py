@@ -24,7 +24,9 @@ Vocode = Callable[[Tensor], Tensor]
 
 
 @torch.inference_mode()
-def evaluate_vocoder(folder: Path, corpus: str, split: str, rows: int, *, listened: int = 16) -> Evaluation:
+def evaluate_vocoder(
+    folder: Path, corpus: str, split: str, rows: int, *, listened: int = 16, seed: int = 0
+) -> Evaluation:
     """Figures of the waves that a vocoder, the same untrained and Griffin-Lim make of the clips' spectrograms.
 
     Distances of spectra, since a spectrogram tells nothing of phases; ViSQOL hears `listened` of the clips.
@@ -32,7 +34,7 @@ def evaluate_vocoder(folder: Path, corpus: str, split: str, rows: int, *, listen
     model, skips = load_vocoder(folder), Skips()
     systems, spectrogram, rate = compared(model), MelSpectrogram(model.mel_spec), model.sample_rate
     values = defaultdict(list)
-    clips = sample(corpus, split, rows, 0, rate=rate, channels=1, longest=LONGEST, skips=skips)
+    clips = sample(corpus, split, rows, seed, rate=rate, channels=1, longest=LONGEST, skips=skips)
     for clip in watched(clips, rows):
         wave = torch.from_numpy(clip.wave)[None]
         mel = spectrogram(wave[:, 0])
@@ -44,8 +46,9 @@ def evaluate_vocoder(folder: Path, corpus: str, split: str, rows: int, *, listen
     heard = {name: [value for value in measured if np.isfinite(value)] for name, measured in values.items()}
     conditions = {
         "split": split,
+        "seed": seed,
         "clips": len(values["mel_distance/vocoder"]),
-        "sample": f"drawn with seed 0; the first {LONGEST:g} s of each clip at {rate} Hz",
+        "sample": f"drawn with seed {seed}; the first {LONGEST:g} s of each clip at {rate} Hz",
         "skipped": skips.counts,
         "left_out": {} if quality.available("visqol") else {"visqol": "visqol is not installed (t2a[quality])"},
         "speed": speed(model),

@@ -8,7 +8,8 @@ from t2a.evaluate.clap import candidates, heard
 from t2a.evaluate.evaluation import Evaluation
 from t2a.generate.judge import Judge
 from t2a.report import figures
-from t2a.report.page import AudioCard, Block, Cards, Facts, Figures, Measure, Note, Page, Section
+from t2a.report.measured import conditions, measures
+from t2a.report.page import AudioCard, Block, Cards, Figures, Note, Page, Section
 
 BETTER = {"accuracy": "higher"}  # the two ways of retrieval are no rivals
 SOUNDS, NEAREST = 8, 3
@@ -16,18 +17,22 @@ SOUNDS, NEAREST = 8, 3
 
 def write_clap_page(path: Path, evaluation: Evaluation, model: str, corpus: str, split: str) -> None:
     """Write the page, whole or not at all; it hears the clips again."""
+    told = evaluation.conditions
     page = Page(
         title="What the CLAP hears",
         lead=f"t2a {__version__}: {model} on {corpus} ({split}). Every figure was measured in this run.",
         highlights=_highlights(evaluation),
-        sections=[tables(evaluation), sounds(model, corpus, split, evaluation.conditions["clips"])],
+        sections=[
+            Section("Figures", tables(evaluation), "Means over held-out clips or captions with 95 % intervals."),
+            sounds(model, corpus, split, told["clips"], told["seed"]),
+        ],
     )
     page.write(path)
 
 
-def tables(evaluation: Evaluation) -> Section:
+def tables(evaluation: Evaluation) -> list[Block]:
     """A table for each kind of figure, with what stands beside it."""
-    rows = {system: {m: Measure(*f) for m, f in row.items()} for system, row in evaluation.by_system().items()}
+    rows = measures(evaluation)
     kinds = {
         "Recall": {"r@1", "r@5", "r@10"},
         "Zero-shot accuracy": {"accuracy"},
@@ -39,17 +44,13 @@ def tables(evaluation: Evaluation) -> Section:
         shown = {system: row for system, row in rows.items() if row.keys() <= metrics}
         if shown:
             blocks.append(Figures(shown, better=BETTER, caption=caption))
-    conditions = evaluation.conditions
-    blocks.append(Facts({"clips": conditions["clips"], "sample": conditions["sample"]}))
-    blocks += [Note(f"Left out, {metric}: {why}.") for metric, why in conditions["left_out"].items()]
-    blocks += [Note(f"Skipped, {reason}: {count} clips.") for reason, count in conditions["skipped"].items()]
-    return Section("Figures", blocks, "Means over held-out clips or captions with 95 % intervals.")
+    return blocks + conditions(evaluation)
 
 
-def sounds(model: str, corpus: str, split: str, rows: int) -> Section:
+def sounds(model: str, corpus: str, split: str, rows: int, seed: int) -> Section:
     """Some clips, each with the captions that are nearest to it."""
     judge = Judge.from_folder(model)
-    clips = heard(judge, corpus, split, rows, Skips())
+    clips = heard(judge, corpus, split, rows, seed, Skips())
     captions = candidates(clips)
     chosen = sorted(clips, key=lambda clip: clip.turn)[:SOUNDS]
     similarity = judge.similarity([clip.wave for clip in chosen], judge.sample_rate, captions)

@@ -10,41 +10,36 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from t2a import __version__
 from t2a.data.skips import Skips
 from t2a.evaluate.clips import sample
-from t2a.evaluate.evaluation import Evaluation
+from t2a.evaluate.evaluation import UNITS, Evaluation
 from t2a.evaluate.systems import compared, family
-from t2a.metrics.coders import Wave
 from t2a.metrics.interval import Interval
 from t2a.models.codec import Codec
-from t2a.report import figures
 from t2a.report.figures import Picture, Theme, draw, short
-from t2a.report.page import AudioCard, Block, Cards, Facts, Figures, Measure, Note, Page, Plot, Section, Table
+from t2a.report.measured import BETTER, SOUND_SECONDS, SOUNDS, card, conditions, measures
+from t2a.report.page import Block, Cards, Figures, Page, Plot, Section, Table
 
-UNITS = {
-    "bit_rate": "kbit/s", "bit_rate_coded": "kbit/s", "container_rate": "kbit/s", "si_snr": "dB", "mel_distance": "dB",
-}  # fmt: skip
-BETTER = {
-    "si_snr": "higher", "mel_distance": "lower", "stft_distance": "lower", "visqol": "higher", "pesq": "higher",
-    "stoi": "higher",
-}  # fmt: skip
 PLOTTED = {
     "mel_distance": "Mel distance, dB (lower is better)",
     "si_snr": "SI-SNR, dB (higher is better)",
     "visqol": "ViSQOL, 1 to 4.73 (higher is better)",
 }
 CODED = "codec, entropy coded"
-SOUNDS, SOUND_SECONDS = 3, 5.0
 
 Point = tuple[float, Interval]
 """kbit/s and what is reached there"""
 
 
-def write_codec_page(path: Path, evaluation: Evaluation, model: str, corpus: str, split: str, seed: int = 0) -> None:
+def write_codec_page(path: Path, evaluation: Evaluation, model: str, corpus: str, split: str) -> None:
     """Write the page about a codec, whole or not at all; it hears some of the clips again."""
     page = Page(
         title="What the codec keeps",
         lead=f"t2a {__version__}: {model} on {corpus} ({split}). Every figure was measured in this run.",
         highlights=_highlights(evaluation),
-        sections=[rate_distortion(evaluation), tables(evaluation), sounds(model, corpus, split, seed)],
+        sections=[
+            rate_distortion(evaluation),
+            tables(evaluation),
+            sounds(model, corpus, split, evaluation.conditions["seed"]),
+        ],
     )
     page.write(path)
 
@@ -65,29 +60,16 @@ def rate_distortion(evaluation: Evaluation) -> Section:
 
 def tables(evaluation: Evaluation) -> Section:
     """All figures: systems at the codec's own rates, which can be told apart by better and worse, and the others."""
-    systems = {
-        name: {metric: Measure(*figure) for metric, figure in row.items()}
-        for name, row in evaluation.by_system().items()
-    }
+    systems = measures(evaluation)
     own = {name: row for name, row in systems.items() if at_own_rate(name)}
     rest = {name: row for name, row in systems.items() if name not in own}
-    conditions = evaluation.conditions
-    books = conditions["codebooks"]
+    books = evaluation.conditions["codebooks"]
     use = [[str(number), book["usage"], book["perplexity"]] for number, book in enumerate(books, 1)]
-    speed = conditions["speed"]
-    facts = {
-        "clips": conditions["clips"],
-        "sample": conditions["sample"],
-        f"encodes, x real time on {speed['threads']} threads": speed["encode"],
-        f"decodes, x real time on {speed['threads']} threads": speed["decode"],
-    }
     blocks: list[Block] = [
         Figures(own, UNITS, BETTER, "The codec's own rates"),
         Figures(rest, UNITS, caption="Other coders"),
         Table(["codebook", "share in use", "perplexity"], use, f"Codes of {books[0]['frames']:,} held-out frames"),
-        Facts(facts),
-        *(Note(f"Skipped, {reason}: {count} clips.") for reason, count in conditions["skipped"].items()),
-        *(Note(f"{metric}: {why}.") for metric, why in conditions["left_out"].items()),
+        *conditions(evaluation),
     ]
     return Section("Figures", blocks)
 
@@ -108,10 +90,10 @@ def sounds(model: str, corpus: str, split: str, seed: int) -> Section:
     groups = []
     for clip in clips:
         made = {name: systems[name](clip.wave) for name in dict.fromkeys(chosen)}
-        cards = [_card("original", clip.wave, codec.sample_rate, "held out")]
+        cards = [card("original", clip.wave, codec.sample_rate, "held out")]
         for name, coded in made.items():
             rate = coded.bits / (clip.wave.shape[1] / codec.sample_rate) / 1000
-            cards.append(_card(name, coded.wave, codec.sample_rate, f"{rate:.2f} kbit/s"))
+            cards.append(card(name, coded.wave, codec.sample_rate, f"{rate:.2f} kbit/s"))
         groups.append(Cards(cards, title=clip.captions[0] if clip.captions else clip.id))
     return Section("Sounds", groups, "Clips drawn with a seed, none chosen by ear.")
 
@@ -163,7 +145,3 @@ def _highlights(evaluation: Evaluation) -> dict[str, str]:
         "encode / decode, x real time": f"{speed['encode']:.3g} / {speed['decode']:.3g}",
     }
     return found | ({"ViSQOL": f"{codec['visqol'].mean:.2f}"} if "visqol" in codec else {})
-
-
-def _card(name: str, wave: Wave, rate: int, caption: str) -> AudioCard:
-    return AudioCard(name, wave, rate, figures.mel(wave, rate), caption)

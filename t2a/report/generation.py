@@ -4,10 +4,13 @@ from itertools import groupby
 from pathlib import Path
 
 from t2a import __version__
-from t2a.evaluate.evaluation import Evaluation
+from t2a.evaluate.evaluation import UNITS, Evaluation
+from t2a.evaluate.parts import Parts
 from t2a.evaluate.steering import Made, Steering
-from t2a.report import figures
-from t2a.report.page import AudioCard, Cards, Figures, Measure, Note, Page, Section
+from t2a.models.pretrained import locate
+from t2a.report import autoencoder, clap, figures, vocoder
+from t2a.report.measured import conditions, measures
+from t2a.report.page import AudioCard, Block, Cards, Figures, Note, Page, Section
 
 BETTER = {
     "nats": "lower",
@@ -18,17 +21,28 @@ BETTER = {
     "r@5": "higher",
     "clap_gain": "higher",
 }
-UNITS = {"seconds_a_clip": "s"}
+NO_VOCODER = "No vocoder lies beside this denoiser: Griffin-Lim takes its place, which sounds metallic."
 
 
 def write_generation_page(
-    path: Path, evaluation: Evaluation, steering: Steering, model: str, corpus: str, split: str
+    path: Path,
+    evaluation: Evaluation,
+    steering: Steering,
+    model: str,
+    corpus: str,
+    split: str,
+    parts: Parts | None = None,
 ) -> None:
-    """Write the page, whole or not at all."""
+    """Write the page, whole or not at all; the sections about the model's `parts` hear some of their clips again."""
     page = Page(
         title="What is heard of a caption",
         lead=f"t2a {__version__}: {model} on {corpus} ({split}). Every figure was measured in this run.",
-        sections=[prediction(evaluation), steered(steering), sounds(steering)],
+        sections=[
+            prediction(evaluation),
+            *(around(parts, model, steering.evaluation.conditions["judge"], split) if parts else []),
+            steered(steering),
+            sounds(steering),
+        ],
     )
     page.write(path)
 
@@ -39,7 +53,28 @@ def prediction(evaluation: Evaluation) -> Section:
         "Of held-out clips: nats a code of a language model, or the loss of a diffusion model at fixed times; means "
         "over clips with 95 % intervals. Gains are taken within each clip."
     )
-    return Section("Prediction", _figures(evaluation), intro)
+    return Section("Prediction", [*_figures(evaluation), *conditions(evaluation)], intro)
+
+
+def around(parts: Parts, model: str, judge: str, split: str) -> list[Section]:
+    """What the pages of the judge, of the autoencoder and of the vocoder tell of them."""
+    intro = (
+        f"How well {judge} finds the captions, sounds and categories of {parts.originals} ({split}), of which the "
+        "model's corpus was made: what it cannot tell apart here it cannot judge in generated clips either. Means over "
+        "clips or captions with 95 % intervals."
+    )
+    sections = [Section("The judge", clap.tables(parts.judge), intro)]
+    if parts.autoencoder:
+        beside = vocoder.tables(parts.vocoder) if parts.vocoder else [Note(NO_VOCODER, warning=True)]
+        copies = autoencoder.sounds(parts.autoencoder, locate(model) / "autoencoder", parts.originals, split)
+        intro = (
+            f"What the autoencoder and the vocoder alone, without any generation, leave of the clips of "
+            f"{parts.originals} ({split}): generated ones cannot be expected to sound better. Means over clips with "
+            "95 % intervals; the clips to hear are drawn with a seed, none was chosen by ear."
+        )
+        blocks = [*autoencoder.tables(parts.autoencoder), *beside, *copies]
+        sections.append(Section("Autoencoder and vocoder", blocks, intro))
+    return sections
 
 
 def steered(steering: Steering) -> Section:
@@ -71,10 +106,9 @@ def _card(made: Made) -> AudioCard:
     return AudioCard(made.system, made.wave, made.rate, picture, f"rank {made.rank:.2f}", encoding="ogg")
 
 
-def _figures(evaluation: Evaluation) -> list[Figures]:
+def _figures(evaluation: Evaluation) -> list[Block]:
     """One table of systems, and one of the differences between them."""
-    rows = evaluation.by_system()
-    values = {system: {m: Measure(*figure) for m, figure in row.items()} for system, row in rows.items()}
+    values = measures(evaluation)
     gains = {system: row for system, row in values.items() if set(row) == {"gain"}}
     rest = {system: row for system, row in values.items() if system not in gains}
     return [Figures(rest, UNITS, BETTER), Figures(gains, caption="Differences within each clip")]

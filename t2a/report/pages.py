@@ -4,13 +4,22 @@ from pathlib import Path
 
 from t2a.errors import ConfigError
 from t2a.evaluate.evaluation import Evaluation
+from t2a.evaluate.parts import Parts
 from t2a.evaluate.steering import Steering
 from t2a.models.pretrained import locate, read_config
+from t2a.models.vocoder import VOCODERS
+from t2a.report.autoencoder import write_autoencoder_page
 from t2a.report.clap import write_clap_page
 from t2a.report.codec import write_codec_page
 from t2a.report.generation import write_generation_page
+from t2a.report.vocoder import write_vocoder_page
 
-PAGES = {"codec": write_codec_page, "clap": write_clap_page}
+PAGES = {
+    "codec": write_codec_page,
+    "clap": write_clap_page,
+    "autoencoder": write_autoencoder_page,
+    **dict.fromkeys(VOCODERS, write_vocoder_page),
+}
 JUDGED = ("lm", "denoiser")  # what a judge has to hear, and whose page holds what it heard
 
 
@@ -28,10 +37,19 @@ def check_page(model: str, judge: str | None, report: bool) -> None:
 
 
 def write_page(
-    path: Path, evaluation: Evaluation, steering: Steering | None, model: str, corpus: str, split: str
+    path: Path,
+    evaluation: Evaluation,
+    steering: Steering | None,
+    model: str,
+    corpus: str,
+    split: str,
+    parts: Parts | None = None,
 ) -> None:
-    """Write the page of a model of `PAGES`, or that of one that generates, which the judge has heard."""
+    """Write the page of a model of `PAGES`, or that of one that generates, which the judge has heard.
+
+    `parts` are the models around one that generates, where they were measured too.
+    """
     if steering is None:
         PAGES[read_config(locate(model))["model_type"]](path, evaluation, model, corpus, split)
     else:
-        write_generation_page(path, evaluation, steering, model, corpus, split)
+        write_generation_page(path, evaluation, steering, model, corpus, split, parts)

@@ -56,3 +56,10 @@ def test_it_is_heard_through_a_vocoder_of_its_spectrograms_alone(folder, corpus,
     assert "mel_distance/autoencoder through vocos" in found.figures
     with pytest.raises(ConfigError, match="different spectrograms: hop 128 and 64"):
         evaluate(folder, corpus, split="valid", rows=2, listened=0, vocoder=str(tmp_path / "wrong"))
+
+
+def test_the_seed_draws_the_clips(folder, corpus):
+    found = [evaluate(folder, corpus, split="valid", rows=2, listened=0, seed=seed) for seed in (0, 0, 1)]
+    distances = [evaluation.figures["spectrogram_distance/autoencoder"].mean for evaluation in found]
+    assert distances[0] == distances[1] != distances[2]
+    assert found[2].conditions["sample"].startswith("drawn with seed 1;")

@@ -36,14 +36,14 @@ def test_retrieval_is_measured_both_ways_beside_chance(clap, tmp_path):
     gain = found.figures["clap_score/its captions"].mean - found.figures["clap_score/other captions"].mean
     assert found.figures["gain/its captions over others"].mean == pytest.approx(gain)
     conditions = json.loads(json.dumps(found.plain()))["conditions"]
-    assert conditions["sample"] == "8 distinct captions"
+    assert conditions["sample"] == "8 distinct captions, drawn with seed 0"
     assert "no `category`" in conditions["left_out"]["accuracy"]
 
 
 def test_any_caption_of_a_clip_is_a_right_answer(clap, tmp_path):
     captions = [["low", "first"], ["low"], [f"x{i}" for i in range(6)], *([f"tone {i}"] for i in range(5))]
     found = evaluate(clap, rewritten(tmp_path, captions=captions), split="valid", rows=8)
-    assert found.conditions["sample"] == "13 distinct captions"
+    assert found.conditions["sample"] == "13 distinct captions, drawn with seed 0"
     by_chance = [2, 1, 6, 1, 1, 1, 1, 1]  # right ones of 13 for each clip
     assert found.figures["r@1/sound to caption, by chance"].mean == pytest.approx(np.mean(by_chance) / 13)
     assert found.figures["r@1/caption to sound, by chance"].mean == pytest.approx((12 / 8 + 2 / 8) / 13)
@@ -57,7 +57,7 @@ def test_zero_shot_accuracy_stands_beside_chance_and_the_commonest_answer(clap, 
     assert accuracy["accuracy/category, always sci_fi"].mean == pytest.approx(4 / 7)
     assert accuracy["accuracy/category, by chance"].mean == pytest.approx(1 / 3)
     assert {f.count for f in accuracy.values()} == {7}  # one clip is of no category
-    assert found.conditions["sample"] == "8 distinct captions, 3 categories"
+    assert found.conditions["sample"] == "8 distinct captions, 3 categories, drawn with seed 0"
     check_page(clap, None, True)
     write_page(tmp_path / "page.html", found, None, clap, corpus, "valid")
     page = (tmp_path / "page.html").read_text()

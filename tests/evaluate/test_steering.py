@@ -103,7 +103,9 @@ def test_clips_are_as_long_as_asked_and_do_not_depend_on_the_clips_beside_them(l
 def test_requests_that_make_no_sense_are_refused_before_any_work(clap, lm, tmp_path):
     entropy = tmp_path / "entropy"
     EntropyModel(EntropyConfig(codebooks=2, bins=16, width=8, layers=1)).save_pretrained(entropy)
-    with pytest.raises(ConfigError, match=r"made of one of codec, clap, lm, denoiser: leave --report out"):
+    with pytest.raises(
+        ConfigError, match=r"codec, clap, autoencoder, vocos, hifigan, lm, denoiser: leave --report out"
+    ):
         check_page(str(entropy), None, True)
     with pytest.raises(ConfigError, match="leave --judge out"):
         check_page(clap, clap, False)
