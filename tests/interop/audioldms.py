@@ -47,13 +47,14 @@ def build() -> diffusers.AudioLDMPipeline:
         "vocoder": transformers.SpeechT5HifiGan(transformers.SpeechT5HifiGanConfig(**VOCODER)),
         "text_encoder": transformers.ClapTextModelWithProjection(transformers.ClapTextConfig(**TEXT)),
     }
-    spreads = {"vae": 0.3, "text_encoder": 0.5, "vocoder": 0.05}
+    spreads = {"vae": 0.3, "text_encoder": 1.0, "vocoder": 0.15}
     for part, model in parts.items():
         for name, parameter in model.eval().named_parameters():
             if "norm" in name.lower():
                 torch.nn.init.normal_(parameter, mean=1.0, std=0.3)
             elif part in spreads and "weight" in name:
                 torch.nn.init.normal_(parameter, std=spreads[part])
+    torch.nn.init.normal_(parts["unet"].class_embedding.weight)
     pipeline = diffusers.AudioLDMPipeline(
         tokenizer=transformers.RobertaTokenizer(vocab=words, merges=[], model_max_length=32),
         scheduler=diffusers.DDIMScheduler(**SCHEDULER),
