@@ -112,3 +112,22 @@ def vocos(
 
     told = vocoder.convert(lambda: vocos.load(source), out)
     Console().print(f"{out}: {told}")
+
+
+@app.command()
+def audioldm(
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", help="A pipeline of diffusers, or an id such as cvssp/audioldm-s-full-v2.")
+    ],
+    out: OutArgument,
+    mel: Annotated[
+        str | None, typer.Option(help="A YAML file with what is other in its spectrogram than in AudioLDM's.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="The longest clip; by default what AudioLDM was trained on.")] = 10.24,
+) -> None:
+    """A whole AudioLDM: its U-Net with autoencoder, vocoder and text encoder, which generates at once."""
+    from t2a.config import read
+    from t2a.interop import audioldm
+
+    told = audioldm.convert(source, out, read(mel) if mel else None, seconds)
+    Console().print(f"{out}: {told}")

@@ -1,4 +1,4 @@
-"""`t2a VERB`: train, tune, evaluate, generate, edit, compress, decompress, serve, info, register, import.
+"""`t2a VERB`: train, tune, evaluate, generate, edit, compress, decompress, serve, info, register, import, export.
 
 Heavy libraries are imported inside the verbs, so that `--help` answers at once.
 """
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from t2a.cli.edit import edit
 from t2a.cli.evaluate import evaluate
+from t2a.cli.exports import app as export_app
 from t2a.cli.files import compress, decompress
 from t2a.cli.generate import generate
 from t2a.cli.imports import app as import_app
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(prepare_app, name="prepare")
 app.add_typer(import_app, name="import")
+app.add_typer(export_app, name="export")
 for verb in (evaluate, generate, edit, compress, decompress):
     app.command()(verb)
 

@@ -18,7 +18,9 @@ def progress_bar():
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), transient=True, console=Console(stderr=True))
+    shown = Console(stderr=True)
+    columns = (*columns, TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(*columns, transient=True, console=shown, disable=not shown.is_terminal)  # or it writes a line end
 
 
 def check_output_folder(path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from t2a.audio.transform import resample
 from t2a.conditions import weights
@@ -68,6 +69,30 @@ class ClapConfig(TextConfig):
         if self.form == "tokens":
             return network.text_model(**inputs).last_hidden_state, inputs["attention_mask"].bool()
         vectors = network.get_text_features(**inputs).pooler_output[:, None]
+        return vectors, torch.ones(vectors.shape[:2], dtype=torch.bool)
+
+
+class ClapTextConfig(TextConfig):
+    """The text tower of a CLAP by itself, a ClapTextModelWithProjection of transformers, as an AudioLDM brings it."""
+
+    kind: Literal["clap_text"]
+    name: str  # a local folder or a name on the Hugging Face hub
+    max_tokens: int = Field(512, gt=2)
+
+    network: ClassVar[str] = "ClapTextModelWithProjection"
+
+    @property
+    def source(self) -> str:
+        """The folder or the name."""
+        return self.name
+
+    def width(self, network: Any) -> int:
+        """Return D of the vectors."""
+        return int(network.config.projection_dim)
+
+    def states(self, network: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Compute vectors of unit length [B, 1, D], all real."""
+        vectors = normalize(network(**inputs).text_embeds, dim=-1)[:, None]
         return vectors, torch.ones(vectors.shape[:2], dtype=torch.bool)
 
 

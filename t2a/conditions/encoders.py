@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 from pydantic import Field
 
-from t2a.conditions.clap import ClapAudioConfig, ClapConfig
+from t2a.conditions.clap import ClapAudioConfig, ClapConfig, ClapTextConfig
 from t2a.conditions.encoder import Encoder, Reads
 from t2a.conditions.letters import BytesConfig
 from t2a.conditions.melody import ChromaConfig
@@ -18,7 +18,8 @@ from t2a.errors import ConfigError
 from t2a.nn.condition import Condition, StoredCondition
 
 EncoderConfig = Annotated[
-    MiniLMConfig | T5Config | BytesConfig | ClapConfig | ClapAudioConfig | ChromaConfig, Field(discriminator="kind")
+    MiniLMConfig | T5Config | BytesConfig | ClapConfig | ClapTextConfig | ClapAudioConfig | ChromaConfig,
+    Field(discriminator="kind"),
 ]
 
 

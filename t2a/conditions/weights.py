@@ -27,7 +27,8 @@ def load(name: str, processor: str, network: str) -> tuple[Any, Any]:
         folder = find(name)
         with _quiet(transformers.utils.logging):
             made = getattr(transformers, processor).from_pretrained(folder, local_files_only=True)
-            model = getattr(transformers, network).from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+            how = {"local_files_only": True, "use_safetensors": True, "dtype": torch.float32}
+            model = getattr(transformers, network).from_pretrained(folder, **how)
     return made, model.requires_grad_(False).eval()
 
 

@@ -1,14 +1,11 @@
 """A language model with all that generation needs, as it is written into one model folder."""
 
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from t2a import storage
 from t2a.conditions.encoders import EncoderConfig, EncodersFile
-from t2a.errors import ConfigError
+from t2a.interop.folder import written
 from t2a.models.codec import Codec
 from t2a.models.lm import LM
 
@@ -36,19 +33,13 @@ def convert(load: Callable[[], Language], out: str) -> str:
 
     The folder appears whole or not at all. Raises `ConfigError` when something lies there.
     """
-    if storage.exists(out):
-        raise ConfigError(f"{out} is there already; name a new folder or remove it.")
-    found = load()
-    local = None if out.startswith("s3://") else Path(out.removeprefix("file://"))
-    if local is not None:
-        local.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".import-", dir=None if local is None else local.parent) as folder:
-        made = Path(folder) / "model"
-        found.write(made)
-        if local is None:
-            storage.upload(made, out)
-        else:
-            shutil.move(made, local)
+
+    def fill(folder: Path) -> Language:
+        found = load()
+        found.write(folder)
+        return found
+
+    found = written(fill, out)
     config, codec = found.model.config, found.codec
     count = sum(parameter.numel() for parameter in found.model.parameters())
     told = ", ".join(f"{name} by {encoder.kind}" for name, encoder in found.encoders.items()) or "nothing"

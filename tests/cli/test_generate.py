@@ -78,17 +78,3 @@ def test_a_diffusion_model_speaks_by_the_same_command(monkeypatch, tmp_path):
     assert decode(tmp_path / "out.wav")[0].shape == (1, round(0.0501 * RATE))
     told = CliRunner().invoke(app, ["generate", "model", "rain", "--top-k", "3", *options])
     assert "A diffusion model has no setting top_k" in str(told.exception)
-
-
-def test_a_part_of_a_sound_is_made_anew(monkeypatch, tmp_path):
-    monkeypatch.setattr("t2a.generate.loading.load", lambda where: build_diffusion())
-    source, out = tmp_path / "in.wav", tmp_path / "out.wav"
-    write(source, 0.1 * np.random.default_rng(0).standard_normal((1, 1000)).astype(np.float32), RATE)
-    command = ["edit", "model", str(source), str(out), "rain", "--steps", "2"]
-    shown = CliRunner().invoke(app, [*command, "--start", "0.03"])
-    assert shown.exit_code == 0, shown.output
-    before, after = decode(source)[0], decode(out)[0]
-    np.testing.assert_array_equal(after[:, :480], before[:, :480])
-    assert np.abs(after[:, 480:] - before[:, 480:]).max() > 0.01
-    monkeypatch.setattr("t2a.generate.loading.load", lambda where: build())
-    assert "is no diffusion model, which alone can edit" in str(CliRunner().invoke(app, command).exception)

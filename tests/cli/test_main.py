@@ -27,6 +27,7 @@ VERBS = [
     "info",
     "register",
     "import",
+    "export",
 ]
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from t2a.audio.transform import resample
-from t2a.conditions.clap import Clap, ClapAudioConfig, ClapConfig
+from t2a.conditions.clap import Clap, ClapAudioConfig, ClapConfig, ClapTextConfig
 from t2a.conditions.encoder import Sounds
 from tests.conditions import peers
 
@@ -29,6 +29,19 @@ def test_a_caption_is_the_one_vector_of_the_text_tower(folder):
     inputs = AutoTokenizer.from_pretrained(folder)(["bell"], return_tensors="pt")
     expected = ClapModel.from_pretrained(folder).eval().get_text_features(**inputs).pooler_output
     torch.testing.assert_close(tokens[2], expected, atol=1e-5, rtol=0)
+
+
+def test_a_text_tower_by_itself_gives_the_vectors_that_it_gives_beside_the_other(folder, tmp_path):
+    from transformers import ClapTextModelWithProjection
+
+    ClapTextModelWithProjection.from_pretrained(folder).save_pretrained(tmp_path)
+    peers.tokenizer(tmp_path)
+    alone, both = ClapTextConfig(kind="clap_text", name=str(tmp_path)), ClapConfig(kind="clap", name=str(folder))
+    captions = ["a dog barks", "", "bell"]
+    found, expected = alone.build()(captions), both.build()(captions)
+    assert torch.equal(found.mask, expected.mask)
+    torch.testing.assert_close(found.tokens, expected.tokens, atol=1e-6, rtol=0)
+    assert alone.build().width == 8
 
 
 def test_a_sound_is_the_one_vector_of_the_audio_tower(folder):
