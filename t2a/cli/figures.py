@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.table import Table
 
-from t2a.evaluate.evaluation import UNITS, Evaluation
+from t2a.evaluate.evaluation import SPEEDS, UNITS, Evaluation
 from t2a.metrics.interval import Interval
 
 AT_ONCE = 3  # columns, so that a terminal of 80 has room for them
@@ -49,7 +49,7 @@ def _conditions(conditions: Mapping[str, Any]) -> Iterator[RenderableType]:
             f"within {latents['mean']:.2g} of 0, their standard deviations {low:.2g} to {high:.2g}"
         )
     if speed := conditions.get("speed"):
-        told = " and ".join(f"{verb}s {speed[verb]:.3g}" for verb in ("encode", "decode", "vocode") if verb in speed)
+        told = " and ".join(f"{verb} {speed[name]:.3g}" for name, verb in SPEEDS.items() if name in speed)
         yield f"speed: {told} seconds of sound in a second, on {speed['threads']} threads"
     if "sample" in conditions:
         yield f"{conditions['clips']} clips, {conditions['sample']}"

@@ -16,7 +16,7 @@ from t2a.evaluate.clips import sample, watched
 from t2a.evaluate.evaluation import Evaluation
 from t2a.metrics import quality
 from t2a.metrics.interval import bootstrap
-from t2a.metrics.signal import mel_distance, stft_distance
+from t2a.metrics.signal import mel_distance, phase_distance, stft_distance
 from t2a.metrics.spectrogram import detail, spectrogram_distance
 from t2a.models.autoencoder import Autoencoder
 from t2a.models.vocoder import GriffinLim, Vocoder, load_vocoder
@@ -106,6 +106,7 @@ def wave_figures(made: Tensor, wave: Tensor, rate: int, *, listens: bool) -> dic
     found = {
         "mel_distance": float(mel_distance(made, wave, rate)),
         "stft_distance": float(stft_distance(made, wave)),
+        "phase_distance": float(phase_distance(made, wave)),
     }
     if listens and quality.available("visqol"):
         found["visqol"] = quality.visqol(made[0].numpy(), wave[0].numpy(), rate)

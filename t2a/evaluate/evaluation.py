@@ -9,9 +9,11 @@ from t2a.metrics.interval import Interval
 
 UNITS = {
     "bit_rate": "kbit/s", "bit_rate_coded": "kbit/s", "container_rate": "kbit/s", "si_snr": "dB", "mel_distance": "dB",
-    "seconds_a_clip": "s", "spectrogram_distance": "dB",
+    "seconds_a_clip": "s", "spectrogram_distance": "dB", "phase_distance": "rad",
 }  # fmt: skip
 """of the metrics that have one"""
+SPEEDS = {"encode": "encodes", "decode": "decodes", "vocode": "vocodes", "griffin_lim": "Griffin-Lim"}
+"""what an evaluation measures the speed of, and what it says of it"""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ def evaluate_vocoder(
 ) -> Evaluation:
     """Figures of the waves that a vocoder, the same untrained and Griffin-Lim make of the clips' spectrograms.
 
-    Distances of spectra, since a spectrogram tells nothing of phases; ViSQOL hears `listened` of the clips.
+    Distances of spectra and of how phases go on, since a spectrogram tells nothing of where they begin; ViSQOL hears
+    `listened` of the clips.
     """
     model, skips = load_vocoder(folder), Skips()
     systems, spectrogram, rate = compared(model), MelSpectrogram(model.mel_spec), model.sample_rate
@@ -51,7 +52,7 @@ def evaluate_vocoder(
         "sample": f"drawn with seed {seed}; the first {LONGEST:g} s of each clip at {rate} Hz",
         "skipped": skips.counts,
         "left_out": {} if quality.available("visqol") else {"visqol": "visqol is not installed (t2a[quality])"},
-        "speed": speed(model),
+        "speed": speed(model) | {"griffin_lim": speed(GriffinLim(model.mel_spec))["vocode"]},
     }
     return Evaluation({name: bootstrap(measured) for name, measured in heard.items() if measured}, conditions)
 
@@ -65,7 +66,7 @@ def compared(model: Vocoder) -> dict[str, Vocode]:
 
 
 @torch.inference_mode()
-def speed(model: Vocoder) -> dict[str, Any]:
+def speed(model: Vocoder | GriffinLim) -> dict[str, Any]:
     """Seconds of sound made in a second: the median of some rounds of one clip of noise."""
     random = torch.Generator().manual_seed(0)
     wave = 0.1 * torch.randn(1, round(TIMED_SECONDS * model.sample_rate), generator=random)

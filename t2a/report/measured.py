@@ -10,13 +10,14 @@ from t2a.audio.spectral import MelSpec, MelSpectrogram
 from t2a.data.skips import Skips
 from t2a.evaluate.autoencoder import wave_figures
 from t2a.evaluate.clips import sample
-from t2a.evaluate.evaluation import Evaluation
+from t2a.evaluate.evaluation import SPEEDS, Evaluation
 from t2a.metrics.coders import Wave
 from t2a.report import figures
 from t2a.report.page import AudioCard, Block, Cards, Facts, Measure, Note
 
 BETTER: dict[str, Literal["higher", "lower"]] = {
-    "si_snr": "higher", "mel_distance": "lower", "stft_distance": "lower", "spectrogram_distance": "lower",
+    "si_snr": "higher", "mel_distance": "lower", "stft_distance": "lower", "phase_distance": "lower",
+    "spectrogram_distance": "lower",
     "visqol": "higher", "pesq": "higher", "stoi": "higher",
 }  # fmt: skip
 SOUNDS, SOUND_SECONDS = 3, 5.0
@@ -38,8 +39,8 @@ def conditions(evaluation: Evaluation) -> list[Block]:
     if "vocoder" in told:
         facts["heard through"] = told["vocoder"] or "Griffin-Lim"
     if speed := told.get("speed"):
-        verbs = [verb for verb in ("encode", "decode", "vocode") if verb in speed]
-        facts |= {f"{verb}s, x real time on {speed['threads']} threads": speed[verb] for verb in verbs}
+        measured = {verb: told for verb, told in SPEEDS.items() if verb in speed}
+        facts |= {f"{told}, x real time on {speed['threads']} threads": speed[verb] for verb, told in measured.items()}
     blocks: list[Block] = [Facts(facts)] if facts else []
     blocks += [Note(f"Skipped, {reason}: {count} clips.") for reason, count in told.get("skipped", {}).items()]
     return blocks + [Note(f"Left out, {metric}: {why}.") for metric, why in told.get("left_out", {}).items()]

@@ -32,7 +32,7 @@ def test_it_is_measured_beside_its_baselines_clip_by_clip(kind, tmp_path, monkey
     assert set(systems) == {"vocoder", "untrained", "griffin-lim"}
     assert heard == [(1, 3200)] * 6  # what ViSQOL cannot judge is no figure
     for figures in systems.values():
-        assert set(figures) == {"mel_distance", "stft_distance"}
+        assert set(figures) == {"mel_distance", "stft_distance", "phase_distance"}
         assert figures["mel_distance"].count == 6
     for metric in ("mel_distance", "stft_distance"):
         assert systems["griffin-lim"][metric].mean < 0.5 * systems["vocoder"][metric].mean
