@@ -76,9 +76,6 @@ def check_latents(model: Denoiser, autoencoder: Autoencoder, vocoder: MelSpec) -
     if own != found:
         told = f"The denoiser takes latents with frames of {own}, the autoencoder beside it gives {found}"
         raise CheckpointError(f"{told}: put the autoencoder there that it was trained with.")
-    given = autoencoder.config.mel
-    if given != vocoder:
-        differ = [name for name in MelSpec.model_fields if getattr(given, name) != getattr(vocoder, name)]
-        ours, theirs = (", ".join(f"{name} {getattr(spec, name)}" for name in differ) for spec in (given, vocoder))
-        told = f"The autoencoder makes spectrograms of {ours}, the vocoder takes them of {theirs}"
-        raise CheckpointError(f"{told}: put a vocoder of the same spectrograms beside the model.")
+    if differing := autoencoder.config.mel.differing(vocoder):
+        told = f"The autoencoder and the vocoder are made for different spectrograms: {differing}"
+        raise CheckpointError(f"{told}; put a vocoder of the same spectrograms beside the model.")
