@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from t2a.audio.spectral import MelSpec, MelSpectrogram
-from t2a.config import Config, validate
+from t2a.config import Config
 from t2a.errors import ConfigError
 from t2a.losses.adversarial import CONTESTS
 from t2a.losses.balancer import output_gradients, surrogate, weighted
@@ -18,11 +18,12 @@ from t2a.losses.spectral import MelLoss, MelLossConfig
 from t2a.metrics.signal import mel_distance, stft_distance
 from t2a.models.autoencoder import Autoencoder
 from t2a.models.discriminators import Critic, CriticConfig
-from t2a.models.pretrained import locate, read_config
+from t2a.models.pretrained import locate
 from t2a.models.spectral_discriminators import ResolutionsConfig
 from t2a.models.vocoder import VocoderConfig, VocosConfig
 from t2a.models.wave_discriminators import PeriodsConfig
 from t2a.tasks.hearing import hear
+from t2a.tasks.latents import autoencoder_config
 from t2a.tasks.task import Network
 
 
@@ -85,7 +86,7 @@ class VocoderTask:
         self.spectrogram = MelSpectrogram(config.model.mel)
         self.autoencoder_folder = locate(config.autoencoder) if config.autoencoder else None
         if self.autoencoder_folder:
-            check_autoencoder(read_config(self.autoencoder_folder), str(config.autoencoder), config.model.mel)
+            check_autoencoder(self.autoencoder_folder, str(config.autoencoder), config.model.mel)
 
     @cached_property
     def autoencoder(self) -> Autoencoder | None:
@@ -155,11 +156,9 @@ class VocoderTask:
         return [(wave[i : i + 1, :, :n], made[i : i + 1, :, :n]) for i, n in enumerate(lengths)]
 
 
-def check_autoencoder(config: Mapping[str, Any], where: str, mel: MelSpec) -> None:
-    """Refuse an autoencoder (its `config.json`, found at `where`) whose spectrograms a vocoder cannot take."""
-    if config.get("model_type") != "autoencoder":
-        raise ConfigError(f"task.autoencoder: {where} holds a {config.get('model_type')}, not an autoencoder.")
-    if differing := mel.differing(validate(MelSpec, config["mel"], where)):
+def check_autoencoder(folder: Path, where: str, mel: MelSpec) -> None:
+    """Refuse an autoencoder (a local folder, `where` to the user) whose spectrograms a vocoder cannot take."""
+    if differing := mel.differing(autoencoder_config(folder, where).mel):
         raise ConfigError(
             f"task.model.mel and the autoencoder {where} make different spectrograms: {differing}; make "
             "task.model.mel equal to the autoencoder's."

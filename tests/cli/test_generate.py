@@ -40,7 +40,9 @@ def test_without_audio_an_empty_prompt_is_refused(loaded, tmp_path):
     assert not loaded
 
 
-@pytest.mark.parametrize("command", [["generate", "model", "rain", "--out", "OUT"], ["edit", "model", "in.wav", "OUT", "rain"]])
+@pytest.mark.parametrize(
+    "command", [["generate", "model", "rain", "--out", "OUT"], ["edit", "model", "in.wav", "OUT", "rain"]]
+)
 def test_a_file_of_no_known_format_is_refused_before_any_work(loaded, tmp_path, command):
     told = CliRunner().invoke(app, [str(tmp_path / "out.aac") if part == "OUT" else part for part in command])
     assert "out.aac has no ending that says its format; use one of: .wav" in str(told.exception)
