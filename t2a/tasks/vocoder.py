@@ -22,8 +22,9 @@ from t2a.models.pretrained import locate
 from t2a.models.spectral_discriminators import ResolutionsConfig
 from t2a.models.vocoder import VocoderConfig, VocosConfig
 from t2a.models.wave_discriminators import PeriodsConfig
-from t2a.tasks.hearing import hear
+from t2a.tasks.hearing import check_heard, hear
 from t2a.tasks.latents import autoencoder_config
+from t2a.tasks.pairs import Pair, few, listened, pairs
 from t2a.tasks.task import Network
 
 
@@ -59,10 +60,7 @@ class VocoderTaskConfig(Config):
 
     @model_validator(mode="after")
     def _has_what_it_weighs(self) -> "VocoderTaskConfig":
-        if self.critic is None and (self.weights.adv or self.weights.feat):
-            raise ValueError("weights.adv and weights.feat need a critic: set them to 0 or give the critic's config")
-        if self.critic is not None and not (self.weights.adv or self.weights.feat):
-            raise ValueError("the critic is not heard: set critic to null, or weights.adv or weights.feat above 0")
+        check_heard(self.critic, self.weights.adv, self.weights.feat)
         return self
 
     @property
@@ -125,12 +123,7 @@ class VocoderTask:
 
     @torch.no_grad()
     def samples(self, nets: Mapping[str, Network], batch: dict[str, Any]) -> dict[str, tuple[Tensor, int]]:
-        rate, waves = self.config.model.sample_rate, {}
-        few = {name: batch[name][:4] for name in ("audio", "length")}
-        for i, (wave, made) in enumerate(self._round_trip(nets, few)):
-            waves[f"{i}/original"] = wave[0], rate
-            waves[f"{i}/vocoded"] = made[0], rate
-        return waves
+        return listened(self._round_trip(nets, few(batch)), "vocoded", self.config.model.sample_rate)
 
     def export(self, weights: dict[str, dict[str, Tensor]], folder: Path) -> None:
         with torch.device("meta"):
@@ -149,11 +142,8 @@ class VocoderTask:
         samples = min(wave.shape[-1], made.shape[-1])
         return wave[..., :samples], made[..., :samples]
 
-    def _round_trip(self, nets: Mapping[str, Network], batch: dict[str, Any]) -> list[tuple[Tensor, Tensor]]:
-        """Return original and vocoded wave [1, 1, length] of each row: what fills a row up is not judged."""
-        wave, made = self._copied(nets["vocoder"], batch["audio"])
-        lengths = batch["length"].clamp_min(1).tolist()
-        return [(wave[i : i + 1, :, :n], made[i : i + 1, :, :n]) for i, n in enumerate(lengths)]
+    def _round_trip(self, nets: Mapping[str, Network], batch: Mapping[str, Any]) -> list[Pair]:
+        return pairs(*self._copied(nets["vocoder"], batch["audio"]), batch["length"])
 
 
 def check_autoencoder(folder: Path, where: str, mel: MelSpec) -> None:
