@@ -6,7 +6,7 @@ Run again, it goes on where it was stopped. key=value are settings of the model'
 import argparse
 import sys
 
-from t2a.config import parse
+from t2a.config import parse, validate
 from t2a.data.production import Pool
 from t2a.errors import ConfigError, T2AError
 from t2a.generate.corpus import generate_corpus
@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace a corpus that is there")
     options = vars(parser.parse_intermixed_args())
     try:
-        pool = Pool(**{name: options.pop(name) for name in ("actors", "cpus", "gpus")})
+        pool = validate(Pool, {name: options.pop(name) for name in ("actors", "cpus", "gpus")}, "the actors")
         options["settings"] = dict(setting(text) for text in options["settings"])
         made = generate_corpus(**options, pool=pool, progress=tell)
     except T2AError as error:

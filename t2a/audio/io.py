@@ -16,6 +16,7 @@ from t2a.errors import DataError
 
 UNDECODABLE, EMPTY, NOT_FINITE = "undecodable", "empty", "not finite"
 FULL_SCALE, CLIPPED_SHARE = 1 - 2**-15, 1e-3
+WRITTEN = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "OPUS"), ".mp3": ("MP3", None)}
 
 
 class ClippedWarning(UserWarning):
@@ -102,13 +103,17 @@ def pcm16(wave: np.ndarray) -> bytes:
     return _encode(wave, 1, "RAW", "PCM_16")
 
 
+def format_of(path: Path) -> tuple[str, str | None]:
+    """Return container and subtype that the ending of a file to write asks for. Raises DataError where it says none."""
+    if path.suffix.lower() not in WRITTEN:
+        raise DataError(f"{path} has no ending that says its format; use one of: {', '.join(WRITTEN)}.")
+    return WRITTEN[path.suffix.lower()]
+
+
 def write(path: str | Path, wave: np.ndarray, rate: int) -> None:
     """Write a wave [C, T] or [T] to a file whose ending says how (wav, flac, ogg, mp3); whole, or not at all."""
     path = Path(path)
-    formats = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "OPUS"), ".mp3": ("MP3", None)}
-    if path.suffix.lower() not in formats:
-        raise DataError(f"{path} has no ending that says its format; use one of: {', '.join(formats)}.")
-    data = _encode(wave, rate, *formats[path.suffix.lower()])
+    data = _encode(wave, rate, *format_of(path))
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         temporary.write_bytes(data)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from t2a.cli.generate import EtaOption, RescaleOption, SamplerOption, StepsOption, told
-from t2a.cli.output import ModelArgument, check_output_folder, console, progress_bar
+from t2a.cli.output import ModelArgument, check_sound_file, console, progress_bar
 from t2a.errors import ConfigError
 
 
@@ -35,7 +35,7 @@ def edit(
     from t2a.generate.diffusion import DiffusionGenerator
     from t2a.generate.editing import edit as run
 
-    check_output_folder(out)
+    check_sound_file(out)
     wave, rate = decode(source)
     part = start is not None or end is not None
     span = (start or 0.0, wave.shape[1] / rate if end is None else end) if part else None

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from t2a.cli.output import ModelArgument, check_output_folder, console, progress_bar
+from t2a.cli.output import ModelArgument, check_sound_file, console, progress_bar
 from t2a.errors import ConfigError
 
 LM, DIFFUSION = "Language models", "Diffusion models"  # the headings of their own settings
@@ -53,7 +53,7 @@ def generate(
         raise ConfigError("--best-of needs --judge, a CLAP that says which clip fits the prompt best")
     settings = told(temperature=temperature, top_k=top_k, top_p=top_p, sampler=sampler, steps=steps, eta=eta,
                     rescale=rescale)  # fmt: skip
-    check_output_folder(out)
+    check_sound_file(out)
     tune, start = (decode(path) if path else None for path in (melody, beginning))
     judged = judge_of(judge) if judge else None
     generator = load(model, precision=precision)

@@ -27,3 +27,11 @@ def check_output_folder(path: Path) -> None:
     """Refuse before any work what could not be written after it."""
     if not path.parent.is_dir():
         raise ConfigError(f"cannot write {path}: there is no folder {path.parent}; create it or choose another name")
+
+
+def check_sound_file(path: Path) -> None:
+    """Refuse likewise a sound file in no folder, or of no format."""
+    from t2a.audio.io import format_of
+
+    check_output_folder(path)
+    format_of(path)

@@ -135,9 +135,12 @@ def held_out(config: DataConfig, split: str, batch_size: int, rank: int, world: 
     """Read the first `limit` rows of a split for evaluation: centre crops, first captions, always the same.
 
     Every rank gets its own part in an equal number of batches; "weight" float32 [B] is 0 for rows that only fill up
-    a batch, or that are unusable. Raises DataError when the split is missing or too much of it is unusable.
+    a batch, or that are unusable. Raises DataError for a corpus of another kind, and when the split is missing or too
+    much of it is unusable.
     """
     manifest = read_manifest(config.uri)
+    if manifest.kind != config.kind:
+        raise DataError(f"{config.uri} is a corpus of {manifest.kind}: give one of {config.kind}.")
     shards, columns = list(manifest.of(split)), manifest.states if config.states else {}
     total = min(sum(shard.rows for shard in shards), limit)
     if not total:

@@ -14,6 +14,7 @@ import numpy as np
 import ray.data
 import ray.exceptions
 from numpy.typing import NDArray
+from pydantic import Field
 
 from t2a import errors, storage
 from t2a.audio.io import encode_flac
@@ -46,9 +47,9 @@ class Maker(Protocol):
 class Pool(Config):
     """The actors that make clips: how many, and what each takes of the cluster."""
 
-    actors: int = 1
-    cpus: float = 1.0
-    gpus: float = 0.0
+    actors: int = Field(1, ge=1)
+    cpus: float = Field(1.0, ge=0, allow_inf_nan=False)
+    gpus: float = Field(0.0, ge=0, allow_inf_nan=False)
 
 
 def produce(
@@ -84,21 +85,30 @@ def produce(
 
 
 def _begin(uri: str, plan: Mapping[str, Any], overwrite: bool) -> None:
-    """Write down what is made here, unless it is written already; refuse a place that holds something else."""
+    """Write down what is made here, unless it is written already; refuse a place that holds something else.
+
+    What was planned there and never begun, as by a request that the model refused, gives way.
+    """
     where = storage.join(uri, PLAN)
     text = json.dumps(plan, indent=1, sort_keys=True).encode()
     if overwrite:
         remove_corpus(uri)
     elif storage.exists(where):
-        if storage.read_bytes(where) != text:
+        if storage.read_bytes(where) == text:
+            return
+        if any(storage.exists(storage.join(part, MANIFEST)) for part in (uri, *_parts(uri))):
             raise DataError(
                 f"{uri} holds clips of another model, other captions or settings (see {PLAN} there); choose another "
                 "place or ask to overwrite it."
             )
-        return
+        remove_corpus(uri)
     elif storage.exists(storage.join(uri, MANIFEST)):
         raise DataError(f"There is a corpus at {uri} already; choose another place or ask to overwrite it.")
     storage.write_bytes(where, text)
+
+
+def _parts(uri: str) -> list[str]:
+    return [storage.join(uri, name) for name in storage.folders(uri)]
 
 
 def _made(

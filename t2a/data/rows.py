@@ -53,7 +53,7 @@ class AudioConfig(RowsConfig):
     kind: Literal["audio"] = "audio"
     sample_rate: int = Field(16000, ge=1000)
     channels: int = Field(1, ge=1, le=2)
-    crop_seconds: float = Field(gt=0)
+    crop_seconds: float = Field(gt=0, allow_inf_nan=False)
     mix: MixConfig | None = None
 
     tensor: ClassVar[str] = "audio"
@@ -85,6 +85,12 @@ class AudioConfig(RowsConfig):
         values = np.zeros(self.shape, np.int16)
         values[:, : mixture.shape[1]] = _int16(mixture)
         return Example(values, mixture.shape[1])
+
+    @model_validator(mode="after")
+    def _has_samples(self) -> Self:
+        if not self.shape[1]:
+            raise ValueError(f"crop_seconds {self.crop_seconds:g} is less than one sample at {self.sample_rate} Hz")
+        return self
 
     @model_validator(mode="after")
     def _mixes_in_training(self) -> Self:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from t2a.diffusion.frames import real_frames
 from t2a.diffusion.process import Network
+from t2a.nn.frames import real_frames
 
 
 class Guidance(NamedTuple):

@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from t2a.config import Config
-from t2a.diffusion.frames import real_frames, row_mean
 from t2a.diffusion.schedule import (
     Discrete,
     Level,
@@ -18,6 +17,7 @@ from t2a.diffusion.schedule import (
     Straight,
     zero_terminal_snr,
 )
+from t2a.nn.frames import real_frames, row_mean
 
 Network = Callable[[Tensor, Tensor], Tensor]
 """x_t [B, C, (F,) L] and t [B] -> prediction of the same shape; whatever else it is told, it already holds"""

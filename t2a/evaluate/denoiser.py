@@ -14,6 +14,7 @@ from t2a.evaluate.generation import made
 from t2a.generate.diffusion import DiffusionGenerator
 from t2a.models.denoiser import Denoiser
 from t2a.tasks.denoiser import DenoiserTaskConfig
+from t2a.tasks.latents import check_made_by
 
 BATCH = 16
 
@@ -28,6 +29,7 @@ def evaluate_denoiser(
 
     `gain/...` are differences within each clip, so that their intervals tell whether they are above 0. For the first
     `generated` captions clips are made and compared, see `t2a.evaluate.generation`; `judge` is a clap that embeds them.
+    Raises `ConfigError` for latents of another autoencoder than the denoiser's.
     """
     model = Denoiser.from_pretrained(folder)
     encoders = EncodersFile.read(folder).encoders
@@ -39,6 +41,7 @@ def evaluate_denoiser(
     ).build()
     data = LatentsConfig(uri=corpus, latent=model.config.latent, crop_frames=model.config.max_frames)
     batches = held_out(data, split, BATCH, 0, 1, rows)
+    check_made_by(corpus, folder / "autoencoder", f"the autoencoder beside {folder}")
     figures = compared("loss", losses(task, {"denoiser": model}, batches, "loss"))
     if not generated:
         return Evaluation(figures)

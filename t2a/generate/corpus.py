@@ -12,7 +12,9 @@ from t2a.data.production import Pool, Progress, produce
 from t2a.data.shards import Manifest
 from t2a.data.skips import Skips
 from t2a.data.wanted import read_wanted
+from t2a.errors import ConfigError
 from t2a.generate.loading import generator_of, load
+from t2a.generate.request import check_guidance, check_seeds
 from t2a.models.pretrained import locate, weights_sha256
 from t2a.nn.packed import Precision
 
@@ -70,11 +72,16 @@ def generate_corpus(
     settings: of the model's kind. Raises what reading, loading and generating raise; what can be known to be wrong is
     told before Ray starts.
     """
+    for name, count in (("batch", at_once), ("part", part_rows)):
+        if count < 1:
+            raise ConfigError(f"A {name} of {count} clips makes none: ask for 1 or more.")
+    check_guidance(guidance)
     folder, given = locate(model), dict(settings or {})
     generator_of(folder, model).settings.read(given)
     storage.check(out_uri, write=True)
     skips = Skips()
     wanted = read_wanted(captions, split, seed, skips)
+    check_seeds([row.seed for row in wanted])
     pool = pool or Pool()
     same = {"guidance": guidance, "settings": given, "precision": precision}
     device = "cuda" if pool.gpus else "cpu"

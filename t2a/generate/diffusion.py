@@ -10,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from t2a.conditions.encoders import Encoders, EncodersFile
+from t2a.conditions.encoders import Encoders
 from t2a.diffusion.editing import resample, steps_of
 from t2a.diffusion.guidance import Guidance, guided
 from t2a.diffusion.noise import Noise
 from t2a.diffusion.samplers import check, sample
 from t2a.errors import CheckpointError, ConfigError
 from t2a.generate.editing import FADE_SECONDS, Given, begun
+from t2a.generate.parts import with_encoders
 from t2a.generate.precision import quicken
 from t2a.generate.request import check_guidance, check_latents, check_rows, check_seconds, clip_samples
 from t2a.generate.settings import DiffusionSettings
@@ -61,12 +62,7 @@ class DiffusionGenerator:
         cls, folder: Path, device: torch.device | str = "cpu", precision: Precision = "float32"
     ) -> "DiffusionGenerator":
         """Load what `t2a.tasks.denoiser` exported; `precision` is that of the denoiser's weights."""
-        for part in ("autoencoder", EncodersFile.NAME):
-            if not (folder / part).exists():
-                raise CheckpointError(f"{folder} has no {part}: a denoiser needs it beside it, export it again.")
-        model = Denoiser.from_pretrained(folder)
-        widths = {name: condition.width for name, condition in model.config.conditions.items()}
-        encoders = Encoders(EncodersFile.read(folder).encoders, widths, device)
+        model, encoders = with_encoders(Denoiser, folder, "autoencoder", device)
         autoencoder = Autoencoder.from_pretrained(folder / "autoencoder")
         generator = cls(model, autoencoder, vocoder_of(folder, autoencoder), encoders, device)
         quicken(generator.model, generator.device, precision)

@@ -1,5 +1,6 @@
 """Sound that a diffusion model is given: what it sets out from, and what of it stays as it is."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -128,7 +129,9 @@ def edit(
     wave = heard(sound, rate, "The sound to edit")
     samples = wave.shape[1]
     check_seconds(samples / rate, generator.max_seconds)
-    start, end = (0, samples) if span is None else (round(second * rate) for second in span)
+    if not samples:
+        raise ConfigError(f"The sound to edit is less than one sample at {rate} Hz: give more of it.")
+    start, end = (0, samples) if span is None else _samples(span, rate)
     if not 0 <= start < end <= samples:
         raise ConfigError(f"The span {span} does not lie within the {samples / rate:g} s of the sound: begin before it "
                           "ends, and stay inside.")  # fmt: skip
@@ -140,3 +143,9 @@ def edit(
     fade = round(FADE_SECONDS * rate)
     laid = made if span is None else [known.laid(version, fade) for version in made]
     return [finished(version, prompt) for version, prompt in zip(laid, prompts, strict=True)]
+
+
+def _samples(span: tuple[float, float], rate: int) -> tuple[int, int]:
+    """Return the first sample of a span in seconds and the one after its last; -1 for what is no number of them."""
+    start, end = (round(second * rate) if math.isfinite(second) else -1 for second in span)
+    return start, end

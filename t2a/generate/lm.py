@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from t2a.conditions.encoders import Encoders, EncodersFile
-from t2a.errors import CheckpointError, ConfigError
+from t2a.conditions.encoders import Encoders
+from t2a.errors import ConfigError
 from t2a.generate.continuation import prompt_codes
+from t2a.generate.parts import with_encoders
 from t2a.generate.precision import quicken
 from t2a.generate.request import check_codec, check_memory, check_rows, clip_samples
 from t2a.generate.session import Session
@@ -51,12 +52,7 @@ class LMGenerator:
         cls, folder: Path, device: torch.device | str = "cpu", precision: Precision = "float32"
     ) -> "LMGenerator":
         """Load what `t2a.tasks.lm` exported; `precision` is that of the model's weights."""
-        for part in ("codec", EncodersFile.NAME):
-            if not (folder / part).exists():
-                raise CheckpointError(f"{folder} has no {part}: a language model needs it beside it, export it again.")
-        model = LM.from_pretrained(folder)
-        widths = {name: condition.width for name, condition in model.config.conditions.items()}
-        encoders = Encoders(EncodersFile.read(folder).encoders, widths, device)
+        model, encoders = with_encoders(LM, folder, "codec", device)
         generator = cls(model, Codec.from_pretrained(folder / "codec"), encoders, device)
         quicken(generator.model, generator.device, precision)
         return generator

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from t2a.audio.io import AudioError, decode
+from t2a.audio.io import EMPTY, AudioError, decode
 from t2a.audio.transform import resample, to_channels
 from t2a.conditions.encoders import EncoderConfig
 from t2a.data.schema import SPLITS, Kind
@@ -117,8 +117,12 @@ def _wave(row: Mapping[str, Any], encoder: ClipEncoder, skips: Skips) -> NDArray
     except AudioError as error:
         skips.skip(error.reason, row["id"])
         return None
+    wave = resample(to_channels(wave, encoder.channels), rate, encoder.sample_rate)
+    if not wave.shape[1]:  # a sample or two, at a lower rate
+        skips.skip(EMPTY, row["id"])
+        return None
     skips.keep()
-    return resample(to_channels(wave, encoder.channels), rate, encoder.sample_rate)
+    return wave
 
 
 def _stderr() -> Any:

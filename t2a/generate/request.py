@@ -19,8 +19,13 @@ def check_rows(prompts: Sequence[str], seeds: Sequence[int]) -> None:
         raise ConfigError("There is no prompt: give a list with at least one (it may be empty text).")
     if len(seeds) != len(prompts):
         raise ConfigError(f"There are {len(prompts)} prompts but {len(seeds)} seeds: give one seed for each.")
-    if not all(0 <= seed < 2**63 for seed in seeds):
-        raise ConfigError(f"The seeds {list(seeds)} must lie between 0 and 2^63 - 1.")
+    check_seeds(seeds)
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuse seeds that no generator of random numbers takes."""
+    if wrong := [seed for seed in seeds if not 0 <= seed < 2**63]:
+        raise ConfigError(f"The seed {wrong[0]} does not lie between 0 and 2^63 - 1: take one that does.")
 
 
 def clip_samples(seconds: float, rate: int) -> int:
@@ -76,9 +81,6 @@ def check_latents(model: Denoiser, autoencoder: Autoencoder, vocoder: MelSpec) -
     if own != found:
         told = f"The denoiser takes latents with frames of {own}, the autoencoder beside it gives {found}"
         raise CheckpointError(f"{told}: put the autoencoder there that it was trained with.")
-    given = autoencoder.config.mel
-    if given != vocoder:
-        differ = [name for name in MelSpec.model_fields if getattr(given, name) != getattr(vocoder, name)]
-        ours, theirs = (", ".join(f"{name} {getattr(spec, name)}" for name in differ) for spec in (given, vocoder))
-        told = f"The autoencoder makes spectrograms of {ours}, the vocoder takes them of {theirs}"
-        raise CheckpointError(f"{told}: put a vocoder of the same spectrograms beside the model.")
+    if differing := autoencoder.config.mel.differing(vocoder):
+        told = f"The autoencoder and the vocoder are made for different spectrograms: {differing}"
+        raise CheckpointError(f"{told}; put a vocoder of the same spectrograms beside the model.")

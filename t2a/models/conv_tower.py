@@ -10,6 +10,7 @@ from torch.nn import functional
 from t2a.audio.spectral import MelSpec
 from t2a.config import Config
 from t2a.models.mel_frames import MelFrames, checked
+from t2a.nn.frames import real_frames
 
 
 class ConvTowerConfig(Config):
@@ -67,7 +68,7 @@ class ConvTower(nn.Module):
             for block in blocks:
                 x = block(x, frames)
         mean = x.mean(2).sum(-1) / frames[:, None]
-        peak = x.masked_fill(~real(x, frames), -torch.inf).amax((2, 3))
+        peak = x.masked_fill(~real_frames(frames, x), -torch.inf).amax((2, 3))
         return torch.cat([mean, peak], 1)
 
 
@@ -90,14 +91,9 @@ class Block(nn.Module):
         return x + masked(self.drop(self.conv_out(masked(y, frames))), frames)
 
 
-def real(x: Tensor, frames: Tensor) -> Tensor:
-    """Tell which frames of [B, C, M, L] are real, bool [B, 1, 1, L], given their number int64 [B]."""
-    return (torch.arange(x.shape[-1], device=x.device) < frames[:, None])[:, None, None]
-
-
 def masked(x: Tensor, frames: Tensor) -> Tensor:
     """Zero what is not real, so that the next window sees padding there."""
-    return x * real(x, frames)
+    return x * real_frames(frames, x)
 
 
 def fitted(x: Tensor, size: int) -> Tensor:

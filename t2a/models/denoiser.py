@@ -14,6 +14,7 @@ from t2a.models.pretrained import Pretrained
 from t2a.models.unet import UNet, UNetConfig
 from t2a.nn.attention import Context
 from t2a.nn.condition import Condition, Name, check_known, drawn, joined, projected
+from t2a.nn.frames import spread
 
 NetworkConfig = Annotated[DiTConfig | UNetConfig, Field(discriminator="kind")]
 NETWORKS: dict[type[Config], type[DiT] | type[UNet]] = {DiTConfig: DiT, UNetConfig: UNet}
@@ -119,7 +120,7 @@ class Denoiser(Pretrained):
             return self.network(x, t, length, None, context).to(asked)
         real = torch.arange(frames, device=x.device) < length[:, None]
         # Not multiplied: the filling may be NaN, which is to stay outside too.
-        filled = ~real.view(len(x), *[1] * (x.ndim - 2), frames)
+        filled = ~spread(real, x)
         y = self.network(x.masked_fill(filled, 0.0), t, length, real, context)
         return y.to(asked).masked_fill(filled, 0.0)
 

@@ -73,6 +73,7 @@ class SpectrogramCritic(nn.Module):
         self.config = config
         self.windows = nn.ModuleList(WindowDiscriminator(window, mels, config) for window in config.windows)
         self.patch = PatchDiscriminator(config.patch) if config.patch else None
+        self.shortest = config.frames
 
     def draw(self, length: Tensor) -> Tensor:
         """Draw where the windows begin, int64 [B, windows], for clips of `length` frames [B], by torch's generator.

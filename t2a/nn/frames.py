@@ -12,6 +12,17 @@ def mask_of(length: Tensor | None, frames: int) -> Tensor | None:
     return torch.arange(frames, device=length.device) < length[:, None]
 
 
+def real_frames(length: Tensor, x: Tensor) -> Tensor:
+    """Tell the real frames of x [B, ..., L] of `length` int64 [B], bool with the axes of x, of size 1 between."""
+    return spread(torch.arange(x.shape[-1], device=x.device) < length.to(x.device)[:, None], x)
+
+
+def row_mean(values: Tensor, real: Tensor) -> Tensor:
+    """Mean over channels and real frames, [B]: values [B, C, (F,) L], real [B, 1, (1,) L]. No frame at all gives 0."""
+    summed = values.masked_fill(~real, 0.0).flatten(1).sum(1)
+    return summed / (real.flatten(1).sum(1) * values[0, ..., 0].numel()).clamp(min=1)
+
+
 def spread(mask: Tensor, x: Tensor) -> Tensor:
     """Give a mask [B, L] the axes of `x` [B, ..., L], each of size 1."""
     return mask.reshape(len(mask), *[1] * (x.ndim - 2), mask.shape[-1])

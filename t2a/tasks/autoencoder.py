@@ -19,6 +19,7 @@ from t2a.models.spectrogram_critic import SpectrogramCritic, SpectrogramCriticCo
 from t2a.models.vocoder import GriffinLim
 from t2a.nn.frames import mask_of
 from t2a.tasks.judging import judge
+from t2a.tasks.pairs import few
 from t2a.tasks.task import Network, raw
 
 Spectrograms = tuple[Tensor, Tensor]
@@ -124,13 +125,13 @@ class AutoencoderTask:
     @torch.no_grad()
     def samples(self, nets: Mapping[str, Network], batch: dict[str, Any]) -> dict[str, tuple[Tensor, int]]:
         """Return a few originals, and what Griffin-Lim makes of their spectrograms before and after."""
-        spec, few = self.config.model.mel, {name: batch[name][:4] for name in ("audio", "length")}
-        mel, length = self._spectrograms(nets, few)
+        spec, chosen = self.config.model.mel, few(batch)
+        mel, length = self._spectrograms(nets, chosen)
         vocode = GriffinLim(spec).to(mel.device)
         heard = {"griffin-lim": vocode(mel, length), "decoded": vocode(nets["autoencoder"](mel, length).mel, length)}
         waves = {}
-        for i, samples in enumerate(few["length"].tolist()):
-            waves[f"{i}/original"] = few["audio"][i, :, :samples], spec.rate
+        for i, samples in enumerate(chosen["length"].tolist()):
+            waves[f"{i}/original"] = chosen["audio"][i, :, :samples], spec.rate
             waves |= {f"{i}/{name}": (wave[i, :, :samples].clamp(-1, 1), spec.rate) for name, wave in heard.items()}
         return waves
 

@@ -15,7 +15,8 @@ from t2a.losses.spectral import MelLoss, MelLossConfig
 from t2a.metrics.signal import mel_distance, si_snr, stft_distance
 from t2a.models.codec import Codec, CodecConfig
 from t2a.models.discriminators import Critic, CriticConfig
-from t2a.tasks.hearing import hear
+from t2a.tasks.hearing import check_heard, hear
+from t2a.tasks.pairs import Pair, few, listened, pairs
 from t2a.tasks.task import Network, raw
 
 
@@ -49,10 +50,7 @@ class CodecTaskConfig(Config):
 
     @model_validator(mode="after")
     def _has_what_it_weighs(self) -> "CodecTaskConfig":
-        if self.critic is None and (self.weights.adv or self.weights.feat):
-            raise ValueError("weights.adv and weights.feat need a critic: set them to 0 or give the critic's config")
-        if self.critic is not None and not (self.weights.adv or self.weights.feat):
-            raise ValueError("the critic is not heard: set critic to null, or weights.adv or weights.feat above 0")
+        check_heard(self.critic, self.weights.adv, self.weights.feat)
         if not (self.weights.l1 or self.weights.mel):
             raise ValueError("weights.l1 and weights.mel are both 0: nothing asks the codec to reconstruct")
         return self
@@ -132,12 +130,7 @@ class CodecTask:
 
     @torch.no_grad()
     def samples(self, nets: Mapping[str, Network], batch: dict[str, Any]) -> dict[str, tuple[Tensor, int]]:
-        rate, waves = self.config.model.sample_rate, {}
-        few = {name: batch[name][:4] for name in ("audio", "length")}
-        for i, (wave, decoded) in enumerate(self._round_trip(nets, few)):
-            waves[f"{i}/original"] = wave[0], rate
-            waves[f"{i}/decoded"] = decoded[0], rate
-        return waves
+        return listened(self._round_trip(nets, few(batch)), "decoded", self.config.model.sample_rate)
 
     def export(self, weights: dict[str, dict[str, Tensor]], folder: Path) -> None:
         with torch.device("meta"):
@@ -154,12 +147,8 @@ class CodecTask:
             losses["mel"] = self.mel.to(wave.device)(decoded, wave)
         return losses
 
-    def _round_trip(self, nets: Mapping[str, Network], batch: dict[str, Any]) -> list[tuple[Tensor, Tensor]]:
-        """Return original and decoded wave [1, C, length] of each row: what fills a row up is not judged."""
-        wave = batch["audio"]
-        decoded = nets["codec"](wave).audio
-        lengths = batch["length"].clamp_min(1).tolist()
-        return [(wave[i : i + 1, :, :n], decoded[i : i + 1, :, :n]) for i, n in enumerate(lengths)]
+    def _round_trip(self, nets: Mapping[str, Network], batch: Mapping[str, Any]) -> list[Pair]:
+        return pairs(batch["audio"], nets["codec"](batch["audio"]).audio, batch["length"])
 
 
 def codebook_logs(name: str, values: Tensor) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from t2a.losses.adversarial import HINGE, Contest, feature_loss
 from t2a.losses.balancer import output_gradients
-from t2a.models.discriminators import Verdict
+from t2a.models.discriminators import CriticConfig, Verdict
 from t2a.tasks.task import Network, frozen, partitioned, raw
 
 
@@ -28,6 +28,14 @@ def hear(critic: Network, wave: Tensor, decoded: Tensor, wanted: Collection[str]
     if partitioned(critic):
         return _apart(critic, wave, decoded, wanted, contest)
     return _together(critic, wave, decoded, wanted, contest)
+
+
+def check_heard(critic: CriticConfig | None, adv: float, feat: float) -> None:
+    """Refuse weights of what nobody says, and a critic to which nobody listens; as validators do, by `ValueError`."""
+    if critic is None and (adv or feat):
+        raise ValueError("weights.adv and weights.feat need a critic: set them to 0 or give the critic's config")
+    if critic is not None and not (adv or feat):
+        raise ValueError("the critic is not heard: set critic to null, or weights.adv or weights.feat above 0")
 
 
 def _together(net: Network, wave: Tensor, decoded: Tensor, wanted: Collection[str], contest: Contest) -> Heard:

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from t2a.audio.spectral import MelSpec
 from t2a.config import validate
+from t2a.data.shards import read_manifest
 from t2a.errors import ConfigError
 from t2a.models.autoencoder import Autoencoder, AutoencoderConfig
-from t2a.models.pretrained import read_config
+from t2a.models.pretrained import read_config, weights_sha256
 from t2a.models.vocoder.loading import VOCODERS
 
 
@@ -41,6 +42,16 @@ def check_latent(config: AutoencoderConfig, where: str, latent: tuple[int, ...])
         raise ConfigError(
             f"task.model.latent is {list(latent)}, but the autoencoder {where} makes latents of {list(found)}: set "
             f"task.model.latent={list(found)} or take another autoencoder."
+        )
+
+
+def check_made_by(corpus: str, folder: Path, where: str) -> None:
+    """Refuse latents that other weights have made than those of an autoencoder's local folder, `where` to the user."""
+    made_by = read_manifest(corpus).made_from.get("autoencoder_sha256")
+    if made_by and made_by != weights_sha256(folder):
+        raise ConfigError(
+            f"The latents {corpus} were made by other weights than those of {where}: prepare them anew, or name the "
+            "autoencoder that made them."
         )
 
 

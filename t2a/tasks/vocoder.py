@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from t2a.audio.spectral import MelSpec, MelSpectrogram
-from t2a.config import Config, validate
+from t2a.config import Config
 from t2a.errors import ConfigError
 from t2a.losses.adversarial import CONTESTS
 from t2a.losses.balancer import output_gradients, surrogate, weighted
@@ -18,11 +18,13 @@ from t2a.losses.spectral import MelLoss, MelLossConfig
 from t2a.metrics.signal import mel_distance, stft_distance
 from t2a.models.autoencoder import Autoencoder
 from t2a.models.discriminators import Critic, CriticConfig
-from t2a.models.pretrained import locate, read_config
+from t2a.models.pretrained import locate
 from t2a.models.spectral_discriminators import ResolutionsConfig
 from t2a.models.vocoder import VocoderConfig, VocosConfig
 from t2a.models.wave_discriminators import PeriodsConfig
-from t2a.tasks.hearing import hear
+from t2a.tasks.hearing import check_heard, hear
+from t2a.tasks.latents import autoencoder_config
+from t2a.tasks.pairs import Pair, few, listened, pairs
 from t2a.tasks.task import Network
 
 
@@ -58,10 +60,7 @@ class VocoderTaskConfig(Config):
 
     @model_validator(mode="after")
     def _has_what_it_weighs(self) -> "VocoderTaskConfig":
-        if self.critic is None and (self.weights.adv or self.weights.feat):
-            raise ValueError("weights.adv and weights.feat need a critic: set them to 0 or give the critic's config")
-        if self.critic is not None and not (self.weights.adv or self.weights.feat):
-            raise ValueError("the critic is not heard: set critic to null, or weights.adv or weights.feat above 0")
+        check_heard(self.critic, self.weights.adv, self.weights.feat)
         return self
 
     @property
@@ -85,7 +84,7 @@ class VocoderTask:
         self.spectrogram = MelSpectrogram(config.model.mel)
         self.autoencoder_folder = locate(config.autoencoder) if config.autoencoder else None
         if self.autoencoder_folder:
-            check_autoencoder(read_config(self.autoencoder_folder), str(config.autoencoder), config.model.mel)
+            check_autoencoder(self.autoencoder_folder, str(config.autoencoder), config.model.mel)
 
     @cached_property
     def autoencoder(self) -> Autoencoder | None:
@@ -102,7 +101,7 @@ class VocoderTask:
         self, nets: Mapping[str, Network], batch: dict[str, Any], step: int
     ) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
         """Yield the critic's turn, then the vocoder's; both follow from what the critic says before its turn."""
-        wave, output = self._copied(nets["vocoder"], batch["audio"])
+        wave, output = self._copied(nets["vocoder"], batch)
         decoded = output.detach().requires_grad_()
         losses = {"mel": self.mel.to(wave.device)(decoded, wave)}
         gradients = output_gradients(losses, decoded)
@@ -124,12 +123,7 @@ class VocoderTask:
 
     @torch.no_grad()
     def samples(self, nets: Mapping[str, Network], batch: dict[str, Any]) -> dict[str, tuple[Tensor, int]]:
-        rate, waves = self.config.model.sample_rate, {}
-        few = {name: batch[name][:4] for name in ("audio", "length")}
-        for i, (wave, made) in enumerate(self._round_trip(nets, few)):
-            waves[f"{i}/original"] = wave[0], rate
-            waves[f"{i}/vocoded"] = made[0], rate
-        return waves
+        return listened(self._round_trip(nets, few(batch)), "vocoded", self.config.model.sample_rate)
 
     def export(self, weights: dict[str, dict[str, Tensor]], folder: Path) -> None:
         with torch.device("meta"):
@@ -137,29 +131,27 @@ class VocoderTask:
         vocoder.load_state_dict(weights["vocoder"], assign=True)
         vocoder.save_pretrained(folder)
 
-    def _copied(self, vocoder: Network, wave: Tensor) -> tuple[Tensor, Tensor]:
+    def _copied(self, vocoder: Network, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
         """Return waves [B, 1, T] and what the vocoder makes of their spectrograms, as far as both reach."""
+        wave = batch["audio"]
         with torch.no_grad():
             mel = self.spectrogram.to(wave.device)(wave[:, 0])
             if self.autoencoder is not None:
                 autoencoder = self.autoencoder.to(wave.device)
-                mel = autoencoder.decode(autoencoder.encode(mel))[..., : mel.shape[-1]]
+                frames = self.config.model.mel.frames(batch["length"].to(wave.device))
+                latents, length = autoencoder.encode(mel, frames), autoencoder.latent_length(frames)
+                mel = autoencoder.decode(latents, length)[..., : mel.shape[-1]]
         made = vocoder(mel)
         samples = min(wave.shape[-1], made.shape[-1])
         return wave[..., :samples], made[..., :samples]
 
-    def _round_trip(self, nets: Mapping[str, Network], batch: dict[str, Any]) -> list[tuple[Tensor, Tensor]]:
-        """Return original and vocoded wave [1, 1, length] of each row: what fills a row up is not judged."""
-        wave, made = self._copied(nets["vocoder"], batch["audio"])
-        lengths = batch["length"].clamp_min(1).tolist()
-        return [(wave[i : i + 1, :, :n], made[i : i + 1, :, :n]) for i, n in enumerate(lengths)]
+    def _round_trip(self, nets: Mapping[str, Network], batch: Mapping[str, Any]) -> list[Pair]:
+        return pairs(*self._copied(nets["vocoder"], batch), batch["length"])
 
 
-def check_autoencoder(config: Mapping[str, Any], where: str, mel: MelSpec) -> None:
-    """Refuse an autoencoder (its `config.json`, found at `where`) whose spectrograms a vocoder cannot take."""
-    if config.get("model_type") != "autoencoder":
-        raise ConfigError(f"task.autoencoder: {where} holds a {config.get('model_type')}, not an autoencoder.")
-    if differing := mel.differing(validate(MelSpec, config["mel"], where)):
+def check_autoencoder(folder: Path, where: str, mel: MelSpec) -> None:
+    """Refuse an autoencoder (a local folder, `where` to the user) whose spectrograms a vocoder cannot take."""
+    if differing := mel.differing(autoencoder_config(folder, where).mel):
         raise ConfigError(
             f"task.model.mel and the autoencoder {where} make different spectrograms: {differing}; make "
             "task.model.mel equal to the autoencoder's."

@@ -1,14 +1,23 @@
-"""What a checkpoint tells about the run that wrote it, and what must be the same to go on from it."""
+"""What a checkpoint tells about the run that wrote it, and what must be the same to go on from it or to be done."""
 
 import hashlib
 import json
 import platform
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
 from t2a import __version__
 from t2a.train.protocol import Engine
 from t2a.train.run import Run
+
+BESIDE: Any = {
+    **dict.fromkeys(("name", "out", "steps", "workers", "cpus", "gpu", "max_failures"), True),
+    **dict.fromkeys(("checkpoint", "eval", "track", "log_every", "log_rows"), True),
+    "data": {"threads", "max_skipped"},
+    "engine": {"kind", "zero", "accumulate"},
+}
+"""Settings that say where and how long a run trains, and what is told of it, not what"""
 
 
 def facts(run: Run, engines: dict[str, Engine], workers: int) -> dict[str, Any]:
@@ -23,6 +32,25 @@ def facts(run: Run, engines: dict[str, Engine], workers: int) -> dict[str, Any]:
         "networks": {name: _network(run, name, engine) for name, engine in engines.items()},
         "versions": {"t2a": __version__, "python": platform.python_version(), **_versions()},
     }
+
+
+def differing(then: Run, now: Run) -> list[str]:
+    """Name the settings that decide what comes of training in which two recipes differ, with both values."""
+    before, after = (dict(_leaves(run.model_dump(mode="json", exclude=BESIDE))) for run in (then, now))
+    return [
+        f"{key} was {before.get(key, 'not there')} and is {after.get(key, 'not there')}"
+        for key in {**before, **after}
+        if (key in before, before.get(key)) != (key in after, after.get(key))
+    ]
+
+
+def _leaves(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value that is no mapping, with the path to it as an override has it."""
+    for name, value in settings.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
 
 
 def _network(run: Run, name: str, engine: Engine) -> str:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import ray
 import ray.train
+import yaml
 from ray.train.torch import TorchTrainer
 from rich.console import Console
 
@@ -21,8 +22,9 @@ from t2a.data import pipeline
 from t2a.data.position import Position
 from t2a.errors import ConfigError, InterruptionError, T2AError
 from t2a.train.board import hang
-from t2a.train.checkpoint import newest_complete
+from t2a.train.checkpoint import Found, newest_complete
 from t2a.train.display import shown
+from t2a.train.facts import differing
 from t2a.train.interrupt import interruptible
 from t2a.train.ready import check_ready
 from t2a.train.run import Run
@@ -48,12 +50,14 @@ def fit(run: Run, progress: bool = True) -> Result:
 
     Uses the Ray that is initialised, the one at RAY_ADDRESS, or a local one of its own. Raises `ConfigError`,
     `DataError`, `StorageError` or `CheckpointError` before anything is started, or what ended the training:
-    after Ctrl-C or SIGTERM an `InterruptionError`, as soon as a checkpoint is saved.
+    after Ctrl-C or SIGTERM an `InterruptionError`, as soon as a checkpoint is saved. A run that has come to its last
+    step by another recipe is a `ConfigError` too; with more steps, training goes on by the new one.
     """
     run = absolute(run)
     check_ready(run)
     found = newest_complete(run.folder)
     if found and found.step >= run.steps:
+        _check_finished(found, run)
         Console(stderr=True).print(f"{run.name} is finished: step {found.step} of {run.steps} at {found.uri}")
         return _result(run, _known(run))
     with cluster(run, quiet=progress):
@@ -71,6 +75,18 @@ def fit(run: Run, progress: bool = True) -> Result:
         finally:
             end_run(handle, status)
     return _result(run, handle and handle.run_id)
+
+
+def _check_finished(found: Found, run: Run) -> None:
+    """Refuse to take for the result of a recipe what another one has trained."""
+    where = storage.join(found.uri, "recipe.yaml")
+    then = validate(type(run), yaml.safe_load(storage.read_bytes(where)), where)
+    if changes := differing(then, run):
+        some = "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
+        raise ConfigError(
+            f"{run.name} has come to step {found.step} by another recipe ({where}): {some}. Give the run another name, "
+            "or raise steps to go on from there."
+        )
 
 
 def _train(run: Run, handle: RunHandle | None, step: int, progress: bool) -> None:

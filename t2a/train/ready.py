@@ -1,12 +1,17 @@
 """What can be known to be wrong with a run before anything is started."""
 
-import hashlib
+import torch
 
 from t2a import storage
 from t2a.data.rows import AudioConfig, CodesConfig, LatentsConfig
 from t2a.data.shards import read_manifest
 from t2a.errors import ConfigError, DataError
-from t2a.models.pretrained import WEIGHTS, locate, read_config
+from t2a.models.discriminators import Critic
+from t2a.models.pretrained import locate, read_config
+from t2a.models.spectrogram_critic import SpectrogramCritic
+from t2a.tasks.autoencoder import AutoencoderTaskConfig
+from t2a.tasks.latents import check_made_by
+from t2a.tasks.task import Task
 from t2a.train.run import Run
 from t2a.train.start import check_start
 
@@ -18,6 +23,7 @@ def check_ready(run: Run) -> None:
     task = run.task.build()
     _check_codec(run)
     _check_autoencoder(run)
+    _check_critic(run, task)
     check_start(run, task)
 
 
@@ -70,9 +76,21 @@ def _check_autoencoder(run: Run) -> None:
                 told = f"data.{name} is {given}, but the autoencoder {autoencoder} takes {asked}"
                 raise ConfigError(f"{told}: set data.{name}={asked}.")
     if isinstance(run.data, LatentsConfig):
-        made_by = read_manifest(run.data.uri).made_from.get("autoencoder_sha256")
-        if made_by and made_by != hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest():
-            raise ConfigError(
-                f"The latents {run.data.uri} were made by other weights than those of task.autoencoder, {autoencoder}: "
-                "prepare them anew, or name the autoencoder that made them."
-            )
+        check_made_by(run.data.uri, folder, f"task.autoencoder, {autoencoder}")
+
+
+def _check_critic(run: Run, task: Task) -> None:
+    """Refuse crops that are shorter than what a critic judges at once."""
+    if not isinstance(run.data, AudioConfig) or "critic" not in run.task.networks:
+        return
+    with torch.device("meta"):
+        critic = task.networks()["critic"]
+    given, unit = run.data.shape[1], "samples"
+    if isinstance(run.task, AutoencoderTaskConfig):
+        given, unit = int(run.task.model.mel.frames(torch.tensor(given))), "mel frames"
+    assert isinstance(critic, Critic | SpectrogramCritic)
+    if given < critic.shortest:
+        raise ConfigError(
+            f"data.crop_seconds is {run.data.crop_seconds:g}, {given} {unit}, but task.critic judges {critic.shortest} "
+            "at once: raise data.crop_seconds, or leave the critic's longest windows out."
+        )

@@ -40,6 +40,15 @@ def test_without_audio_an_empty_prompt_is_refused(loaded, tmp_path):
     assert not loaded
 
 
+@pytest.mark.parametrize(
+    "command", [["generate", "model", "rain", "--out", "OUT"], ["edit", "model", "in.wav", "OUT", "rain"]]
+)
+def test_a_file_of_no_known_format_is_refused_before_any_work(loaded, tmp_path, command):
+    told = CliRunner().invoke(app, [str(tmp_path / "out.aac") if part == "OUT" else part for part in command])
+    assert "out.aac has no ending that says its format; use one of: .wav" in str(told.exception)
+    assert not loaded
+
+
 def test_settings_of_the_model_s_kind_reach_it_and_those_of_another_are_told(loaded, tmp_path):
     def run(*options):
         return CliRunner().invoke(app, ["generate", "model", "rain", "--seconds", str(SECONDS), *options])

@@ -120,3 +120,15 @@ def test_a_corpus_that_was_not_made_so_is_refused_before_ray_starts(tmp_path, to
     write_shards([tone(0)], str(tmp_path))
     with pytest.raises(DataError, match="There is a corpus at"):
         make(str(tmp_path), tmp_path / "log")
+
+
+def test_what_was_planned_and_never_begun_gives_way(tmp_path, tone, monkeypatch):
+    monkeypatch.setattr(production, "_made", lambda *_: iter(()))
+    monkeypatch.setattr(production, "_finish", lambda *_: None)
+    make(str(tmp_path / "out"), tmp_path / "log")
+    first = (tmp_path / "out" / PLAN).read_bytes()
+    make(str(tmp_path / "out"), tmp_path / "log", wanted=WANTED[:3])
+    assert (tmp_path / "out" / PLAN).read_bytes() != first
+    write_shards([tone(0)], str(tmp_path / "out" / "part-00000"))
+    with pytest.raises(DataError, match="holds clips of another model"):
+        make(str(tmp_path / "out"), tmp_path / "log")

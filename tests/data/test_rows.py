@@ -155,3 +155,9 @@ def test_mixing_is_for_training_alone_and_for_sound():
         validate(CodesConfig, {"uri": "-", "crop_frames": 4, "mix": {}}, "test")
     with pytest.raises(ConfigError, match="give the lower bound first"):
         validate(AudioConfig, {"uri": "-", "crop_seconds": 1, "mix": {"snr_db": [5, -5]}}, "test")
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(1e-9, "less than one sample at 16000 Hz"), (float("inf"), "finite")])
+def test_a_crop_without_samples_or_without_end_is_refused(seconds, told):
+    with pytest.raises(ConfigError, match=told):
+        validate(AudioConfig, {"uri": "-", "crop_seconds": seconds}, "test")

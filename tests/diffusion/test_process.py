@@ -3,9 +3,9 @@ import torch
 from torch import Tensor
 
 from t2a.config import validate
-from t2a.diffusion.frames import real_frames
 from t2a.diffusion.process import PREDICTIONS, DiffusionConfig, FlowConfig, Process
 from t2a.errors import ConfigError
+from t2a.nn.frames import real_frames
 
 CONFIGS = {"eps": DiffusionConfig(prediction="eps"), "v": DiffusionConfig(), "flow": FlowConfig()}
 Z = torch.randn(3, 4, 2, 7, generator=torch.Generator().manual_seed(0))

@@ -201,8 +201,12 @@ def test_pure_noise_is_no_division_by_zero(name, config):
         (DiffusionConfig(), {"name": "ddim", "steps": 0}, "1 to 1000 steps, not 0"),
         (DiffusionConfig(steps=50), {"name": "ddim", "steps": 51}, "1 to 50 steps, not 51"),
         (FlowConfig(), {"name": "euler", "steps": -1}, "1 to 1000 steps, not -1"),
-        (FlowConfig(), {"name": "euler", "steps": 5, "eta": 0.5}, "euler has no option 'eta', none"),
-        (DiffusionConfig(), {"name": "ddim", "steps": 5, "order": 2}, "ddim has no option 'order', only eta"),
+        (
+            FlowConfig(),
+            {"name": "euler", "steps": 5, "eta": 0.5},
+            "euler has no option 'eta': it has none",
+        ),
+        (DiffusionConfig(), {"name": "ddim", "steps": 5, "order": 2}, "ddim has no option 'order': it has eta"),
     ],
 )
 def test_what_cannot_be_sampled_is_said_before_any_work(config, asked, told):

@@ -54,6 +54,24 @@ def test_what_is_wrong_with_a_job_is_told_before_anything_is_started(model, tmp_
         generate_corpus(model, str(tmp_path / "a.txt"), str(tmp_path / "out"), settings={"top_k": 3})
     with pytest.raises(ConfigError, match="holds a autoencoder, which cannot generate"):
         generate_corpus(f"{model}/autoencoder", str(tmp_path / "a.txt"), str(tmp_path / "out"))
+    for wrong, told in (
+        ({"at_once": 0}, "A batch of 0 clips makes none"),
+        ({"part_rows": -1}, "A part of -1 clips makes none"),
+        ({"guidance": float("nan")}, "guidance is nan"),
+        ({"seed": -1}, "The seed -1 does not lie between"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            generate_corpus(model, str(tmp_path / "a.txt"), str(tmp_path / "out"), **wrong)
+    assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
+
+
+def test_a_job_tells_of_actors_that_cannot_be_in_one_sentence(model, tmp_path):
+    (tmp_path / "a.txt").write_text("rain\n")
+    command = [sys.executable, str(JOB), model, str(tmp_path / "a.txt"), str(tmp_path / "out"), "--actors=0"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode == 2
+    assert "the actors: 1 error" in told.stderr
+    assert "Traceback" not in told.stderr
 
 
 @pytest.fixture(scope="module")

@@ -214,13 +214,17 @@ def test_a_folder_without_its_parts_is_told(folder, missing, told):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"hop": 32}, "of hop 16, the vocoder takes them of hop 32"),
-        ({"log": "log10"}, "of log ln, the vocoder takes them of log log10"),
+        ({"hop": 32}, "for different spectrograms: hop 16 and 32; put"),
+        ({"log": "log10"}, "different spectrograms: log ln and log10; put"),
     ],
 )
 def test_a_vocoder_of_other_spectrograms_is_refused_naming_both(change, told):
     with pytest.raises(CheckpointError, match=told):
         build_diffusion(mel=MEL.model_copy(update=change))
+
+
+def test_a_vocoder_of_the_same_spectrograms_in_other_words_is_taken():
+    build_diffusion(mel=MEL.model_copy(update={"win": MEL.n_fft, "fmax": RATE / 2}))
 
 
 def test_an_autoencoder_of_other_latents_is_refused_naming_both():

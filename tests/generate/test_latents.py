@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from t2a.audio.io import decode
+from t2a.audio.io import decode, encode_flac
 from t2a.audio.spectral import MelSpec
 from t2a.conditions.melody import ChromaConfig
 from t2a.data import pipeline
@@ -58,6 +58,15 @@ def test_rows_keep_what_they_are_and_their_latents_are_the_autoencoder_s(kind, t
         np.testing.assert_allclose(unpack_latents(row["latents"]), expected.numpy(), atol=2e-3, rtol=2e-3)
         assert len(row["states_melody"]) == 1
     assert "audio" not in made[0]
+
+
+def test_clips_without_a_sample_at_the_autoencoder_s_rate_are_counted(tmp_path):
+    click = encode_flac(np.full((1, 1), 0.1, np.float32), 3 * RATE)
+    rows = [a_row(0, 0.2), a_row(1, 0.2) | {"audio": {"bytes": click, "path": "1.flac"}, "sample_rate": 3 * RATE}]
+    where, folder = corpus(tmp_path / "audio", rows), autoencoder(tmp_path / "autoencoder")
+    manifest = precompute_latents(where, str(tmp_path / "latents"), str(folder), max_skipped=0.5)
+    assert manifest.skipped == {"empty": 1}
+    assert sum(shard.rows for shard in manifest.shards) == 1
 
 
 def test_training_and_evaluation_read_crops_with_their_states(tmp_path):

@@ -5,7 +5,15 @@ import pytest
 from t2a.errors import ConfigError, DataError, StorageError
 from t2a.generate.codes import precompute_codes
 from t2a.train.ready import check_ready
-from tests.train.small import audio_corpus, codec_run, codes_corpus, lm_run, untrained_codec
+from tests.train.small import (
+    audio_corpus,
+    autoencoder_run,
+    codec_run,
+    codes_corpus,
+    lm_run,
+    untrained_codec,
+    vocoder_run,
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +67,26 @@ def test_an_out_that_cannot_be_written_is_told(corpus: str, tmp_path: Path) -> N
     (tmp_path / "file").touch()
     with pytest.raises(StorageError):
         check_ready(codec_run(str(tmp_path / "file"), corpus))
+
+
+@pytest.mark.parametrize(
+    ("kind", "seconds", "told"),
+    [
+        ("codec", 0.02, "is 0.02, 160 samples, but task.critic judges 256 at once: raise data.crop_seconds"),
+        ("vocoder", 0.002, "16 samples, but task.critic judges 65 at once"),
+        ("autoencoder", 0.05, "7 mel frames, but task.critic judges 16 at once"),
+    ],
+)
+def test_crops_that_are_shorter_than_a_critic_s_window_are_told(corpus, tmp_path, kind, seconds, told) -> None:
+    vocos = {"kind": "vocos", "width": 8, "hidden": 8, "layers": 1}
+    runs = {
+        "codec": lambda **data: codec_run(str(tmp_path), corpus, **data),
+        "vocoder": lambda **data: vocoder_run(str(tmp_path), corpus, vocos, "hinge", **data),
+        "autoencoder": lambda **data: autoencoder_run(
+            str(tmp_path), corpus, {"windows": [16], "width": 4, "layers": 2}, {}, **data
+        ),
+    }
+    check_ready(runs[kind]())
+    short = {"kind": "audio", "uri": corpus, "sample_rate": 8000, "crop_seconds": seconds, "window": 8}
+    with pytest.raises(ConfigError, match=told):
+        check_ready(runs[kind](data=short))

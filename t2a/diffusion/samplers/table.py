@@ -51,8 +51,8 @@ def check(name: str, process: Process, steps: int, **options: Any) -> Sampler:
     if not 1 <= steps <= most:
         raise ConfigError(f"A model of this process is sampled in 1 to {most} steps, not {steps}.")
     if unknown := options.keys() - set(sampler.options):
-        has = f"only {', '.join(sampler.options)}" if sampler.options else "none"
-        raise ConfigError(f"The sampler {name} has no option {min(unknown)!r}, {has}.")
+        has = f"it has {', '.join(sampler.options)}" if sampler.options else "it has none, leave it out"
+        raise ConfigError(f"The sampler {name} has no option {min(unknown)!r}: {has}.")
     return sampler
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from t2a.diffusion.frames import real_frames, row_mean
+from t2a.nn.frames import real_frames, row_mean
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 5), (2, 3, 4, 5)])
