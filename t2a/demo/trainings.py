@@ -34,7 +34,7 @@ TRAININGS = {
     "vocoder": Training("vocoder", "vocos-small", "corpus"),
     "denoiser": Training("denoiser", "denoiser-small", "latents", ("autoencoder", "vocoder")),
 }
-# Two or three minutes each on two cores; the recipes, which go on to quality, take four times as long.
+# Three to five minutes each on two cores; the recipes, which go on to quality, take three times as long.
 DEMO = {
     "autoencoder": ["steps=400", "task.critic_start=270", "eval.every=100"],
     "vocoder": ["steps=550", "task.critic_start=420", "eval.every=100"],
