@@ -11,7 +11,7 @@ from t2a.train.run import Run
 def main(recipe: str, *overrides: str) -> int:
     """Train and say where the model is; returns the exit code."""
     try:
-        result = fit(load(Run, recipe, overrides))
+        result = fit(load(Run, recipe, overrides), quiet=False)
     except T2AError as error:
         print(error, file=sys.stderr)
         return error.exit_code

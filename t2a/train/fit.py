@@ -45,8 +45,10 @@ class Result(NamedTuple):
     mlflow_run_id: str | None
 
 
-def fit(run: Run, progress: bool = True) -> Result:
+def fit(run: Run, progress: bool = True, quiet: bool | None = None) -> Result:
     """Train a run to its last step, from its newest checkpoint if it has one.
+
+    With `progress` it tells how far it is; what its workers log is told unless it is `quiet`, by default with `progress`.
 
     Uses the Ray that is initialised, the one at RAY_ADDRESS, or a local one of its own. Raises `ConfigError`,
     `DataError`, `StorageError` or `CheckpointError` before anything is started, or what ended the training:
@@ -60,7 +62,7 @@ def fit(run: Run, progress: bool = True) -> Result:
         _check_finished(found, run)
         Console(stderr=True).print(f"{run.name} is finished: step {found.step} of {run.steps} at {found.uri}")
         return _result(run, _known(run))
-    with cluster(run, quiet=progress):
+    with cluster(run, quiet=progress if quiet is None else quiet):
         handle = start_run(run.track, run.name, dump(run), run.model_dump(mode="json"), run_id=_known(run))
         status = "FAILED"
         try:
