@@ -48,7 +48,8 @@ class Result(NamedTuple):
 def fit(run: Run, progress: bool = True, quiet: bool | None = None) -> Result:
     """Train a run to its last step, from its newest checkpoint if it has one.
 
-    With `progress` it tells how far it is; what its workers log is told unless it is `quiet`, by default with `progress`.
+    With `progress` it tells how far it is. What its workers log is told too unless it is `quiet`, by default with
+    `progress`.
 
     Uses the Ray that is initialised, the one at RAY_ADDRESS, or a local one of its own. Raises `ConfigError`,
     `DataError`, `StorageError` or `CheckpointError` before anything is started, or what ended the training:
