@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from t2a.errors import ConfigError, DataError
 from t2a.evaluate.clips import sample, watched
 from t2a.evaluate.evaluation import Evaluation
 from t2a.metrics import quality
-from t2a.metrics.interval import bootstrap
+from t2a.metrics.interval import Interval, bootstrap
 from t2a.metrics.signal import mel_distance, phase_distance, stft_distance
 from t2a.metrics.spectrogram import detail, spectrogram_distance
 from t2a.models.autoencoder import Autoencoder
@@ -66,7 +66,7 @@ def evaluate_autoencoder(
         "latents": {"shape": list(model.latent_shape), "frame_rate": model.frame_rate, **scale.told()},
         "speed": speed(model),
     }
-    return Evaluation({name: bootstrap(measured) for name, measured in values.items()}, conditions)
+    return Evaluation(intervals(values), conditions)
 
 
 def systems(model: Autoencoder) -> dict[str, Copy]:
@@ -111,6 +111,12 @@ def wave_figures(made: Tensor, wave: Tensor, rate: int, *, listens: bool) -> dic
     if listens and quality.available("visqol"):
         found["visqol"] = quality.visqol(made[0].numpy(), wave[0].numpy(), rate)
     return found
+
+
+def intervals(values: Mapping[str, Sequence[float]]) -> dict[str, Interval]:
+    """Mean and interval of each metric over the clips; what ViSQOL cannot judge, a clip too short, is no figure."""
+    heard = {name: [value for value in measured if np.isfinite(value)] for name, measured in values.items()}
+    return {name: bootstrap(measured) for name, measured in heard.items() if measured}
 
 
 class Moments:

@@ -13,11 +13,10 @@ from torch import Tensor
 from t2a.audio.spectral import MelSpectrogram
 from t2a.data.skips import Skips
 from t2a.errors import DataError
-from t2a.evaluate.autoencoder import LONGEST, ROUNDS, TIMED_SECONDS, wave_figures
+from t2a.evaluate.autoencoder import LONGEST, ROUNDS, TIMED_SECONDS, intervals, wave_figures
 from t2a.evaluate.clips import sample, watched
 from t2a.evaluate.evaluation import Evaluation
 from t2a.metrics import quality
-from t2a.metrics.interval import bootstrap
 from t2a.models.vocoder import GriffinLim, Vocoder, load_vocoder
 
 Vocode = Callable[[Tensor], Tensor]
@@ -44,7 +43,6 @@ def evaluate_vocoder(
                 values[f"{metric}/{system}"].append(value)
     if not values:
         raise DataError(f"No clip of {corpus} ({split}) can be used: {skips.counts}; prepare it again.")
-    heard = {name: [value for value in measured if np.isfinite(value)] for name, measured in values.items()}
     conditions = {
         "split": split,
         "seed": seed,
@@ -54,7 +52,7 @@ def evaluate_vocoder(
         "left_out": {} if quality.available("visqol") else {"visqol": "visqol is not installed (t2a[quality])"},
         "speed": speed(model) | {"griffin_lim": speed(GriffinLim(model.mel_spec))["vocode"]},
     }
-    return Evaluation({name: bootstrap(measured) for name, measured in heard.items() if measured}, conditions)
+    return Evaluation(intervals(values), conditions)
 
 
 def compared(model: Vocoder) -> dict[str, Vocode]:

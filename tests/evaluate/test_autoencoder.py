@@ -1,6 +1,8 @@
 """What is told of an autoencoder on held-out clips."""
 
+import itertools
 import json
+import math
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ import torch
 from t2a.cli.figures import printed
 from t2a.errors import ConfigError
 from t2a.evaluate import evaluate
+from t2a.metrics import quality
 from t2a.models.autoencoder import Autoencoder, AutoencoderConfig
 from t2a.models.vocoder import Vocos, VocosConfig
 from tests.train.small import RATE, audio_corpus
@@ -28,6 +31,15 @@ def folder(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("model") / "autoencoder"
     model.save_pretrained(folder)
     return str(folder)
+
+
+def test_what_visqol_cannot_judge_is_no_figure(folder, corpus, monkeypatch):
+    monkeypatch.setattr(quality, "available", lambda name: True)
+    answers = itertools.cycle([math.nan, 3.0])
+    monkeypatch.setattr(quality, "visqol", lambda *_: next(answers))
+    figures = evaluate(folder, corpus, split="valid", rows=2, listened=2).by_system()
+    assert "visqol" not in figures["original through Griffin-Lim"]
+    assert figures["autoencoder through Griffin-Lim"]["visqol"].mean == 3.0
 
 
 def test_spectrograms_and_what_is_heard_of_them_are_measured_clip_by_clip(folder, corpus):
