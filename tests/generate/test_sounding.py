@@ -81,7 +81,8 @@ def test_a_codec_that_sees_all_of_a_clip_first_makes_clips_and_no_streams():
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"), [({"seed": -1}, "seeds"), ({"top_p": 2}, "top_p"), ({"seconds": 0}, "ask for more than 0")]
+    ("changes", "told"),
+    [({"seed": -1}, "The seed -1"), ({"top_p": 2}, "top_p"), ({"seconds": 0}, "ask for more than 0")],
 )
 def test_a_stream_is_refused_when_asked_for_not_when_read(changes, told):
     with pytest.raises(ConfigError, match=told):

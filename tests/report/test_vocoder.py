@@ -31,7 +31,7 @@ def test_the_page_holds_figures_and_players_of_every_kind_of_vocoder(kind, tmp_p
     tree = parsed((tmp_path / "page.html").read_text())
     assert tree.tags.count("audio") == 2 * 3  # the original, the vocoder, Griffin-Lim
     assert [tree.texts.count(name) for name in ("vocoder", "griffin-lim", "untrained")] == [3, 3, 1]
-    assert "vocodes, x real time on 1 threads" in tree.texts
+    assert f"vocodes, x real time on {torch.get_num_threads()} threads" in tree.texts
 
 
 def test_copies_are_made_of_a_clips_spectrogram_and_are_as_long_as_the_clip(tmp_path, monkeypatch):
