@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -32,12 +32,7 @@ CODEBOOKS = {"16 kHz": 4, "32 kHz": 4, "24 kHz at 6 kbit/s": 8}
 Work = Callable[[], object]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def transformers_peer(config: CodecConfig, wave: Tensor) -> dict[str, Work]:

@@ -1,7 +1,6 @@
 """Ten seconds of text to audio by the models of the small recipes, on one thread: `pytest tests/benchmarks -k ten`."""
 
 import statistics
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,12 +21,7 @@ SECONDS, STEPS, CAPTION = 10.0, 25, "A dog barks twice in the rain."
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def small(precision: Precision) -> DiffusionGenerator:

@@ -54,14 +54,6 @@ def cluster(s3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 class Shards(IterableDataset):
     """What one writes without t2a: row groups dealt out to the workers, the same random crops."""
 
