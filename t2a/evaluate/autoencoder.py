@@ -66,7 +66,7 @@ def evaluate_autoencoder(
         "latents": {"shape": list(model.latent_shape), "frame_rate": model.frame_rate, **scale.told()},
         "speed": speed(model),
     }
-    return Evaluation(intervals(values), conditions)
+    return Evaluation(intervals(values | within(values, rivals(list(sounds)))), conditions)
 
 
 def systems(model: Autoencoder) -> dict[str, Copy]:
@@ -84,12 +84,22 @@ def systems(model: Autoencoder) -> dict[str, Copy]:
 def heard(model: Autoencoder, vocoder: str | None = None) -> dict[str, Copy]:
     """Name -> the wave [1, 1, T] of a spectrogram [1, M, L]: of the original one, and of what is decoded.
 
-    Both are vocoded by Griffin-Lim, or by a `vocoder`. Raises `ConfigError` for one of other spectrograms.
+    Both are vocoded by a `vocoder`, if any, and by Griffin-Lim. Raises `ConfigError` for one of other spectrograms.
     """
-    vocode = GriffinLim(model.config.mel) if vocoder is None else _vocoder(vocoder, model)
-    through = f"through {'Griffin-Lim' if vocoder is None else vocode.model_type}"
-    decoded = systems(model)["autoencoder"]
-    return {f"original {through}": vocode, f"autoencoder {through}": lambda mel: vocode(decoded(mel))}
+    decoded, vocoders, sounds = systems(model)["autoencoder"], {}, {}
+    if vocoder is not None:
+        own = _vocoder(vocoder, model)
+        vocoders[own.model_type] = own
+    for name, vocode in (vocoders | {"Griffin-Lim": GriffinLim(model.config.mel)}).items():
+        sounds[f"original through {name}"] = vocode
+        sounds[f"autoencoder through {name}"] = lambda mel, vocode=vocode: vocode(decoded(mel))
+    return sounds
+
+
+def rivals(sounds: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Of the names of `heard`: what is heard through a vocoder, each beside the same through Griffin-Lim."""
+    pairs = zip(sounds[:-2], sounds[-2:], strict=False)
+    return {f"{name} over Griffin-Lim": (name, other) for name, other in pairs}
 
 
 def spectrogram_figures(decoded: Tensor, mel: Tensor, decibels: float) -> dict[str, float]:
@@ -117,6 +127,16 @@ def intervals(values: Mapping[str, Sequence[float]]) -> dict[str, Interval]:
     """Mean and interval of each metric over the clips; what ViSQOL cannot judge, a clip too short, is no figure."""
     heard = {name: [value for value in measured if np.isfinite(value)] for name, measured in values.items()}
     return {name: bootstrap(measured) for name, measured in heard.items() if measured}
+
+
+def within(values: Mapping[str, Sequence[float]], differences: Mapping[str, tuple[str, str]]) -> dict[str, list[float]]:
+    """How far, clip by clip, every figure of a system is over that of its rival; `differences`: name -> both names."""
+    found = {}
+    for title, (system, rival) in differences.items():
+        for metric in [name.removesuffix(f"/{system}") for name in values if name.endswith(f"/{system}")]:
+            pairs = zip(values[f"{metric}/{system}"], values[f"{metric}/{rival}"], strict=True)
+            found[f"{metric}/{title}"] = [one - other for one, other in pairs]
+    return found
 
 
 class Moments:

@@ -16,6 +16,11 @@ SPEEDS = {"encode": "encodes", "decode": "decodes", "vocode": "vocodes", "griffi
 """what an evaluation measures the speed of, and what it says of it"""
 
 
+def is_difference(system: str) -> bool:
+    """Tell whether a system is none, but how far one is "over" another within each clip."""
+    return "over" in system.split()
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Figures by "<metric>/<system>", and what has to be said beside them (plain values that JSON can hold)."""

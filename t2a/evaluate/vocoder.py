@@ -13,11 +13,13 @@ from torch import Tensor
 from t2a.audio.spectral import MelSpectrogram
 from t2a.data.skips import Skips
 from t2a.errors import DataError
-from t2a.evaluate.autoencoder import LONGEST, ROUNDS, TIMED_SECONDS, intervals, wave_figures
+from t2a.evaluate.autoencoder import LONGEST, ROUNDS, TIMED_SECONDS, intervals, wave_figures, within
 from t2a.evaluate.clips import sample, watched
 from t2a.evaluate.evaluation import Evaluation
 from t2a.metrics import quality
 from t2a.models.vocoder import GriffinLim, Vocoder, load_vocoder
+
+RIVALS = {"vocoder over griffin-lim": ("vocoder", "griffin-lim")}
 
 Vocode = Callable[[Tensor], Tensor]
 
@@ -32,13 +34,13 @@ def evaluate_vocoder(
     `listened` of the clips.
     """
     model, skips = load_vocoder(folder), Skips()
-    systems, spectrogram, rate = compared(model), MelSpectrogram(model.mel_spec), model.sample_rate
+    made_by, spectrogram, rate = systems(model), MelSpectrogram(model.mel_spec), model.sample_rate
     values = defaultdict(list)
     clips = sample(corpus, split, rows, seed, rate=rate, channels=1, longest=LONGEST, skips=skips)
     for clip in watched(clips, rows):
         wave = torch.from_numpy(clip.wave)[None]
         mel = spectrogram(wave[:, 0])
-        for system, vocode in systems.items():
+        for system, vocode in made_by.items():
             for metric, value in wave_figures(vocode(mel), wave, rate, listens=clip.turn < listened).items():
                 values[f"{metric}/{system}"].append(value)
     if not values:
@@ -52,10 +54,10 @@ def evaluate_vocoder(
         "left_out": {} if quality.available("visqol") else {"visqol": "visqol is not installed (t2a[quality])"},
         "speed": speed(model) | {"griffin_lim": speed(GriffinLim(model.mel_spec))["vocode"]},
     }
-    return Evaluation(intervals(values), conditions)
+    return Evaluation(intervals(values | within(values, RIVALS)), conditions)
 
 
-def compared(model: Vocoder) -> dict[str, Vocode]:
+def systems(model: Vocoder) -> dict[str, Vocode]:
     """Name -> what makes a wave [1, 1, T] of a spectrogram [1, M, L]."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -77,7 +77,7 @@ def generate_corpus(
             raise ConfigError(f"A {name} of {count} clips makes none: ask for 1 or more.")
     check_guidance(guidance)
     folder, given = locate(model), dict(settings or {})
-    generator_of(folder, model).settings.read(given)
+    generator_of(folder, model).check_job(folder, seconds, given)
     storage.check(out_uri, write=True)
     skips = Skips()
     wanted = read_wanted(captions, split, seed, skips)

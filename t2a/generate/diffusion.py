@@ -1,7 +1,7 @@
 """Text to audio with latent diffusion: noise to latents, latents to a spectrogram, a spectrogram to a wave."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,9 @@ from t2a.generate.request import check_guidance, check_latents, check_rows, chec
 from t2a.generate.settings import DiffusionSettings
 from t2a.generate.sounding import finished
 from t2a.generate.telling import check_melody, told
-from t2a.models.autoencoder import Autoencoder
-from t2a.models.denoiser import Denoiser
+from t2a.models.autoencoder import Autoencoder, AutoencoderConfig
+from t2a.models.denoiser import Denoiser, DenoiserConfig
+from t2a.models.pretrained import config_of
 from t2a.models.vocoder import GriffinLim, Vocoder, load_vocoder
 from t2a.nn.condition import Condition
 from t2a.nn.packed import Precision
@@ -56,6 +57,15 @@ class DiffusionGenerator:
         )
         self.encoders = encoders
         self.process = model.config.process.build()
+
+    @classmethod
+    def check_job(cls, folder: Path, seconds: float, settings: Mapping[str, Any]) -> None:
+        """Refuse what the configs of the model and of its autoencoder tell cannot be made."""
+        how, model = DiffusionSettings.read(settings), config_of(folder, Denoiser.model_type, DenoiserConfig)
+        autoencoder = config_of(folder / "autoencoder", Autoencoder.model_type, AutoencoderConfig)
+        check(how.sampler, model.process.build(), steps=how.steps, **how.options())
+        clip_samples(seconds, autoencoder.sample_rate)
+        check_seconds(seconds, model.max_frames / autoencoder.frame_rate)
 
     @classmethod
     def from_folder(

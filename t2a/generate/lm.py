@@ -1,7 +1,7 @@
 """Text to audio with a language model over codes: whole clips, or piece by piece while they are made."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,9 @@ from t2a.generate.settings import LMSettings
 from t2a.generate.sliding import OVERLAP, slide, spans, steps
 from t2a.generate.sounding import Output, decode, decoder, finished, gathered, sounds
 from t2a.generate.telling import check_melody, told
-from t2a.models.codec import Codec
+from t2a.models.codec import Codec, CodecConfig
 from t2a.models.lm import LM
+from t2a.models.pretrained import config_of
 from t2a.nn.packed import Precision
 from t2a.tokens.sampling import Sampling
 
@@ -46,6 +47,12 @@ class LMGenerator:
         self.device = torch.device(device)
         self.model, self.encoders = model.to(self.device).eval(), encoders
         self.codec = codec.to(self.device).eval().fold()
+
+    @classmethod
+    def check_job(cls, folder: Path, seconds: float, settings: Mapping[str, Any]) -> None:
+        """Refuse what the config of the codec tells cannot be made."""
+        LMSettings.read(settings)
+        clip_samples(seconds, config_of(folder / "codec", Codec.model_type, CodecConfig).sample_rate)
 
     @classmethod
     def from_folder(

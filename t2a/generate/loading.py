@@ -1,6 +1,6 @@
 """Find the generator for a trained model."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -100,6 +100,11 @@ class Generator(Protocol):
 
     def sound(self, frames: Tensor) -> NDArray[np.float32]:
         """Decode a clip [..., L] of a corpus of its kind to a wave [C, T], as it decodes what it makes itself."""
+        ...
+
+    @classmethod
+    def check_job(cls, folder: Path, seconds: float, settings: Mapping[str, Any]) -> None:
+        """Refuse, without loading what a task exported, what its config tells cannot be made. Raises `ConfigError`."""
         ...
 
     @classmethod

@@ -46,6 +46,11 @@ class AutoencoderConfig(Config):
         """Audio channels."""
         return 1
 
+    @property
+    def frame_rate(self) -> float:
+        """Latent frames a second."""
+        return self.mel.rate / self.mel.hop / self.network.factor
+
 
 class AutoencoderOutput(NamedTuple):
     """A batch on its way through the autoencoder."""
@@ -134,7 +139,7 @@ class Autoencoder(Pretrained):
     @property
     def frame_rate(self) -> float:
         """Latent frames a second."""
-        return self.sample_rate / self.config.mel.hop / self.factor
+        return self.config.frame_rate
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

@@ -2,14 +2,15 @@
 
 import math
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from t2a.audio.spectral import MelSpec, MelSpectrogram
+from t2a.nn.uncast import Uncast
 
 LOGARITHMS = {"ln": math.log, "log10": math.log10}
 
 
-class MelFrames(nn.Module):
+class MelFrames(Uncast):
     """Wave [B, 1, T] with real lengths [B] to mel bands [B, M, L] and real frames int64 [B], at least one.
 
     Frames that see what comes after a clip's end are none of its own: a clip looks alike alone and filled up.

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import safetensors
 import safetensors.torch
@@ -20,6 +20,7 @@ from t2a.config import Config, validate
 from t2a.errors import CheckpointError, ConfigError
 
 CONFIG, WEIGHTS, MODEL, COMPLETE = "config.json", "model.safetensors", "model", "trainer.json"
+AnyConfig = TypeVar("AnyConfig", bound=Config)
 NAMED = 3  # tensors named in an error, of each sort
 
 
@@ -61,15 +62,7 @@ class Pretrained(nn.Module):
     def from_pretrained(cls, where: str | Path) -> Self:
         """Load a model in eval mode on the CPU; see `locate` for what `where` may be. Raises `CheckpointError`."""
         folder = locate(where)
-        config = read_config(folder)
-        found, wanted = config.pop("model_type", None), cls.model_type
-        if found != wanted:
-            raise CheckpointError(f"{where} holds a model of type {found!r}, not {wanted!r}.")
-        config.pop("t2a_version", None)
-        try:
-            built = validate(cls.config_class, config, f"{folder / CONFIG}")
-        except ConfigError as error:
-            raise CheckpointError(f"{where} does not fit this version of t2a. {error}") from error
+        built = config_of(folder, cls.model_type, cls.config_class, where)
         with torch.random.fork_rng(devices=[]):  # the start weights are overwritten: draw nothing for them
             model = cls(built)
         tensors = read_tensors(folder / WEIGHTS)
@@ -105,6 +98,19 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise CheckpointError(f"{path} holds a {type(config).__name__}, not the settings of a model.")
     return config
+
+
+def config_of(folder: Path, model_type: str, config_class: type[AnyConfig], where: str | Path = "") -> AnyConfig:
+    """Read what a local model folder, `where` to the user, says of its model. Raises `CheckpointError`."""
+    config, where = read_config(folder), where or folder
+    found = config.pop("model_type", None)
+    if found != model_type:
+        raise CheckpointError(f"{where} holds a model of type {found!r}, not {model_type!r}.")
+    config.pop("t2a_version", None)
+    try:
+        return validate(config_class, config, f"{folder / CONFIG}")
+    except ConfigError as error:
+        raise CheckpointError(f"{where} does not fit this version of t2a. {error}") from error
 
 
 def weights_sha256(folder: str | Path) -> str:

@@ -60,13 +60,9 @@ class Conv2d(NormedWeight):
 class STFTDiscriminator(nn.Module):
     """Judge the complex STFT of a wave [B, C, T], real and imaginary parts as channels."""
 
-    window: Tensor
-
     def __init__(self, n_fft: int, width: int, dilations: tuple[int, ...], channels: int) -> None:
         super().__init__()
         self.n_fft = self.shortest = n_fft
-        window = torch.hann_window(n_fft)
-        self.register_buffer("window", window / window.square().sum().sqrt(), persistent=False)
         # As in the released discriminator, the first layer alone is not weight-normalised.
         layers = [Conv2d(2 * channels, width, (3, 9), norm="none")]
         layers += [Conv2d(width, width, (3, 9), stride=(1, 2), dilation=(d, 1)) for d in dilations]
@@ -86,7 +82,8 @@ class STFTDiscriminator(nn.Module):
         """Return [B, 2 C, frames, n_fft / 2 + 1], scaled by the window's norm, without padding."""
         batch, channels, _ = wave.shape
         with torch.autocast(wave.device.type, enabled=False):
-            flat, window = wave.float().flatten(0, 1), self.window.float()
+            window = torch.hann_window(self.n_fft, device=wave.device)
+            window, flat = window / window.square().sum().sqrt(), wave.float().flatten(0, 1)
             z = torch.stft(flat, self.n_fft, self.n_fft // 4, window=window, center=False, return_complex=True)
         z = z.unflatten(0, (batch, channels)).transpose(-1, -2)
         # Channels side by side in memory, which the backward passes of few channels want most.
@@ -96,12 +93,9 @@ class STFTDiscriminator(nn.Module):
 class BandDiscriminator(nn.Module):
     """Judge the complex STFT of a wave [B, C, T] band by band, at one resolution and whatever its loudness."""
 
-    window: Tensor
-
     def __init__(self, n_fft: int, config: ResolutionsConfig, channels: int) -> None:
         super().__init__()
         self.n_fft, self.shortest, self.bands = n_fft, n_fft // 2 + 1, config.bands(n_fft)
-        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
         width = config.filters
         self.stacks = nn.ModuleList(
             nn.ModuleList(
@@ -131,5 +125,6 @@ class BandDiscriminator(nn.Module):
         wave = wave.float()
         wave = wave - wave.mean(-1, keepdim=True)
         wave = PEAK * wave / (wave.abs().amax(-1, keepdim=True) + 1e-9)
-        z = stft(wave, self.n_fft, self.n_fft // 4, self.window).transpose(-1, -2)
+        window = torch.hann_window(self.n_fft, device=wave.device)
+        z = stft(wave, self.n_fft, self.n_fft // 4, window).transpose(-1, -2)
         return torch.cat([z.real, z.imag], 1).to(self.conv_post.bias.dtype, memory_format=torch.channels_last)

@@ -7,7 +7,7 @@ from t2a.evaluate.autoencoder import heard
 from t2a.evaluate.evaluation import UNITS, Evaluation
 from t2a.models.autoencoder import Autoencoder
 from t2a.report.figures import short
-from t2a.report.measured import BETTER, conditions, copies, measures
+from t2a.report.measured import BETTER, compared, conditions, copies, measures
 from t2a.report.page import Block, Figures, Page, Section
 
 COPY = "autoencoder through"  # how the name of what is heard of the copy begins
@@ -37,7 +37,7 @@ def tables(evaluation: Evaluation) -> list[Block]:
             spectrograms, UNITS, BETTER,
             "Spectrograms. detail: how much they change from frame to frame for what the original does, at best 1.",
         ),
-        Figures(waves, UNITS, BETTER, "Waves: what is heard of spectrograms as they are, and after the autoencoder."),
+        *compared(waves, "Waves: what is heard of spectrograms as they are, and after the autoencoder."),
         *conditions(evaluation),
     ]  # fmt: skip
 

@@ -4,15 +4,15 @@ from itertools import groupby
 from pathlib import Path
 
 from t2a import __version__
-from t2a.evaluate.evaluation import UNITS, Evaluation
+from t2a.evaluate.evaluation import Evaluation
 from t2a.evaluate.parts import Parts
 from t2a.evaluate.steering import Made, Steering
 from t2a.models.pretrained import locate
 from t2a.report import autoencoder, clap, figures, vocoder
-from t2a.report.measured import conditions, measures
-from t2a.report.page import AudioCard, Block, Cards, Figures, Note, Page, Section
+from t2a.report.measured import Better, compared, conditions, measures
+from t2a.report.page import AudioCard, Cards, Note, Page, Section
 
-BETTER = {
+BETTER: Better = {
     "nats": "lower",
     "loss": "lower",
     "seconds_a_clip": "lower",
@@ -53,7 +53,7 @@ def prediction(evaluation: Evaluation) -> Section:
         "Of held-out clips: nats a code of a language model, or the loss of a diffusion model at fixed times; means "
         "over clips with 95 % intervals. Gains are taken within each clip."
     )
-    return Section("Prediction", [*_figures(evaluation), *conditions(evaluation)], intro)
+    return Section("Prediction", [*compared(measures(evaluation), better=BETTER), *conditions(evaluation)], intro)
 
 
 def around(parts: Parts, model: str, judge: str, split: str) -> list[Section]:
@@ -87,7 +87,7 @@ def steered(steering: Steering) -> Section:
         "ones that it finds less fitting than the right one, 0.5 by chance. Lengths tell something too, so what hears "
         f"no text (guidance 0) is the baseline. Times are of batches, on {conditions['threads']} threads."
     )
-    return Section("Steering", _figures(steering.evaluation), intro)
+    return Section("Steering", compared(measures(steering.evaluation), better=BETTER), intro)
 
 
 def sounds(steering: Steering) -> Section:
@@ -104,11 +104,3 @@ def sounds(steering: Steering) -> Section:
 def _card(made: Made) -> AudioCard:
     picture = figures.mel(made.wave, made.rate, width=260, height=120)
     return AudioCard(made.system, made.wave, made.rate, picture, f"rank {made.rank:.2f}", encoding="ogg")
-
-
-def _figures(evaluation: Evaluation) -> list[Block]:
-    """One table of systems, and one of the differences between them."""
-    values = measures(evaluation)
-    gains = {system: row for system, row in values.items() if set(row) == {"gain"}}
-    rest = {system: row for system, row in values.items() if system not in gains}
-    return [Figures(rest, UNITS, BETTER), Figures(gains, caption="Differences within each clip")]

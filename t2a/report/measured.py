@@ -10,12 +10,13 @@ from t2a.audio.spectral import MelSpec, MelSpectrogram
 from t2a.data.skips import Skips
 from t2a.evaluate.autoencoder import wave_figures
 from t2a.evaluate.clips import sample
-from t2a.evaluate.evaluation import SPEEDS, Evaluation
+from t2a.evaluate.evaluation import SPEEDS, UNITS, Evaluation, is_difference
 from t2a.metrics.coders import Wave
 from t2a.report import figures
-from t2a.report.page import AudioCard, Block, Cards, Facts, Measure, Note
+from t2a.report.page import AudioCard, Block, Cards, Facts, Figures, Measure, Note
 
-BETTER: dict[str, Literal["higher", "lower"]] = {
+Better = Mapping[str, Literal["higher", "lower"]]
+BETTER: Better = {
     "si_snr": "higher", "mel_distance": "lower", "stft_distance": "lower", "phase_distance": "lower",
     "spectrogram_distance": "lower",
     "visqol": "higher", "pesq": "higher", "stoi": "higher",
@@ -26,6 +27,14 @@ SOUNDS, SOUND_SECONDS = 3, 5.0
 def measures(evaluation: Evaluation) -> dict[str, dict[str, Measure]]:
     """Return {system: {metric: measure}}."""
     return {system: {m: Measure(*f) for m, f in row.items()} for system, row in evaluation.by_system().items()}
+
+
+def compared(rows: Mapping[str, Mapping[str, Measure]], caption: str = "", better: Better = BETTER) -> list[Block]:
+    """One table of systems, and one of the differences between them where there are any."""
+    gains = {system: row for system, row in rows.items() if is_difference(system)}
+    systems = {system: row for system, row in rows.items() if system not in gains}
+    tables: list[Block] = [Figures(systems, UNITS, better, caption)]
+    return tables + [Figures(gains, UNITS, caption="Differences within each clip.")] * bool(gains)
 
 
 def conditions(evaluation: Evaluation) -> list[Block]:

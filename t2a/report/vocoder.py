@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from t2a import __version__
-from t2a.evaluate.evaluation import UNITS, Evaluation
-from t2a.evaluate.vocoder import compared
+from t2a.evaluate.evaluation import Evaluation
+from t2a.evaluate.vocoder import systems
 from t2a.models.vocoder import load_vocoder
 from t2a.report.figures import short
-from t2a.report.measured import BETTER, conditions, copies, measures
-from t2a.report.page import Block, Figures, Page, Section
+from t2a.report.measured import compared, conditions, copies, measures
+from t2a.report.page import Block, Page, Section
 
 HEARD = ("vocoder", "griffin-lim")
 
@@ -29,15 +29,15 @@ def write_vocoder_page(path: Path, evaluation: Evaluation, model: str, corpus: s
 
 def tables(evaluation: Evaluation) -> list[Block]:
     """All figures, of the vocoder and of what stands beside it."""
-    table = Figures(measures(evaluation), UNITS, BETTER, "Waves that are made of the clips' own spectrograms.")
-    return [table, *conditions(evaluation)]
+    tables = compared(measures(evaluation), "Waves that are made of the clips' own spectrograms.")
+    return [*tables, *conditions(evaluation)]
 
 
 def sounds(evaluation: Evaluation, model: str | Path, corpus: str, split: str) -> list[Block]:
     """A few clips: the original, and what the vocoder and Griffin-Lim make of its spectrogram."""
     vocoder = load_vocoder(model)
-    systems = {name: system for name, system in compared(vocoder).items() if name in HEARD}
-    return copies(systems, vocoder.mel_spec, corpus, split, evaluation.conditions["seed"])
+    heard = {name: system for name, system in systems(vocoder).items() if name in HEARD}
+    return copies(heard, vocoder.mel_spec, corpus, split, evaluation.conditions["seed"])
 
 
 def _highlights(evaluation: Evaluation) -> dict[str, str]:

@@ -65,7 +65,12 @@ def test_it_is_heard_through_a_vocoder_of_its_spectrograms_alone(folder, corpus,
         config = VocosConfig.model_validate({"mel": MEL | {"hop": hop}, "width": 8, "layers": 1})
         Vocos(config).save_pretrained(tmp_path / name)
     found = evaluate(folder, corpus, split="valid", rows=2, listened=0, vocoder=str(tmp_path / "right"))
-    assert "mel_distance/autoencoder through vocos" in found.figures
+    figures = {name: figure.mean for name, figure in found.figures.items() if name.startswith("mel_distance/")}
+    for name in ("original", "autoencoder"):
+        difference = figures.pop(f"mel_distance/{name} through vocos over Griffin-Lim")
+        rivals = [figures.pop(f"mel_distance/{name} through {through}") for through in ("vocos", "Griffin-Lim")]
+        assert difference == pytest.approx(rivals[0] - rivals[1])
+    assert not figures
     with pytest.raises(ConfigError, match="different spectrograms: hop 128 and 64"):
         evaluate(folder, corpus, split="valid", rows=2, listened=0, vocoder=str(tmp_path / "wrong"))
 

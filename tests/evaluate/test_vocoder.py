@@ -29,6 +29,7 @@ def test_it_is_measured_beside_its_baselines_clip_by_clip(kind, tmp_path, monkey
     corpus = audio_corpus(str(tmp_path / "corpus"))
     found = evaluate(str(tmp_path / "vocoder"), corpus, split="valid", rows=6, listened=2)
     systems = found.by_system()
+    difference = systems.pop("vocoder over griffin-lim")
     assert set(systems) == {"vocoder", "untrained", "griffin-lim"}
     assert heard == [(1, 3200)] * 6  # what ViSQOL cannot judge is no figure
     for figures in systems.values():
@@ -36,5 +37,8 @@ def test_it_is_measured_beside_its_baselines_clip_by_clip(kind, tmp_path, monkey
         assert figures["mel_distance"].count == 6
     for metric in ("mel_distance", "stft_distance"):
         assert systems["griffin-lim"][metric].mean < 0.5 * systems["vocoder"][metric].mean
+    both = [systems[name]["mel_distance"].mean for name in ("vocoder", "griffin-lim")]
+    assert difference["mel_distance"].mean == pytest.approx(both[0] - both[1])
+    assert "visqol" not in difference
     told = [part for part in printed(found, "x") if isinstance(part, str)]
     assert told[0].startswith("speed: vocodes ")

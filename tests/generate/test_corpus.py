@@ -59,9 +59,12 @@ def test_what_is_wrong_with_a_job_is_told_before_anything_is_started(model, tmp_
         ({"part_rows": -1}, "A part of -1 clips makes none"),
         ({"guidance": float("nan")}, "guidance is nan"),
         ({"seed": -1}, "The seed -1 does not lie between"),
+        ({"seconds": 60.0}, "A clip of 60 s is longer than the .* that this model was trained on"),
+        ({"seconds": 1e-5}, "1e-05 s is less than one sample"),
+        ({"settings": {"sampler": "plmss"}}, "plmss"),
     ):
         with pytest.raises(ConfigError, match=told):
-            generate_corpus(model, str(tmp_path / "a.txt"), str(tmp_path / "out"), **wrong)
+            generate_corpus(model, str(tmp_path / "a.txt"), str(tmp_path / "out"), **{"seconds": SECONDS} | wrong)
     assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
 
 

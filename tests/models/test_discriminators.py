@@ -2,8 +2,11 @@ import pytest
 import torch
 
 from t2a.models.discriminators import Critic, CriticConfig
+from t2a.models.spectral_discriminators import ResolutionsConfig
 
 SMALL = CriticConfig(ffts=(256, 64), filters=4, dilations=(1, 2))
+
+BANDS = CriticConfig(ffts=(), resolutions=ResolutionsConfig(ffts=(256,), filters=4))
 
 
 def test_the_published_size_comes_out():
@@ -35,6 +38,13 @@ def test_the_spectrum_is_scaled_by_the_window_s_norm():
     spectrum = critic.spectrum(torch.randn(4, 1, 16000, generator=torch.Generator().manual_seed(0)))
     # White noise of variance 1 has variance 1 in every bin, half of it in each part.
     assert spectrum[..., 1:-1].var().item() == pytest.approx(0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("config", [SMALL, BANDS])
+def test_a_critic_cast_to_bfloat16_takes_the_spectrum_in_float32(config):
+    wave = torch.randn(1, 1, 1024, generator=torch.Generator().manual_seed(0))
+    exact = Critic(config).discriminators[0].spectrum(wave)
+    assert torch.equal(Critic(config).bfloat16().discriminators[0].spectrum(wave), exact.bfloat16())
 
 
 def test_a_clip_shorter_than_the_window_is_an_error():
