@@ -44,6 +44,8 @@ class MelSpec(Config):
             raise ValueError(f"win {self.win} must not exceed n_fft {self.n_fft}")
         if not self.fmin < (self.fmax or self.rate / 2) <= self.rate / 2:
             raise ValueError(f"fmin {self.fmin} < fmax {self.fmax} <= rate/2 {self.rate / 2} must hold")
+        if not self.center and (self.n_fft - self.hop) % 2:
+            raise ValueError(f"n_fft {self.n_fft} less hop {self.hop} must be even: half of it is added on both sides")
         return self
 
     @property
@@ -171,9 +173,10 @@ class MelSpectrogram(nn.Module):
         spec = self.spec
         spectrum = stft(wave, spec.n_fft, spec.hop, self.window, normalised=spec.normalised, center=spec.center)
         with torch.autocast(wave.device.type, enabled=False):
-            # The gradient of |z| at 0 is undefined: the tiny constant keeps digital silence trainable.
+            # The gradient of |z| at 0 is undefined: the tiny constant, far below the floor, keeps silence trainable.
             energy = spectrum.real.square() + spectrum.imag.square()
-            values = energy if spec.power == 2 else (energy + 1e-12).sqrt()
+            tiny = 1e-12 if spec.floor >= 1e-5 else 1e-4 * spec.floor**2
+            values = energy if spec.power == 2 else (energy + tiny).sqrt()
             mel = self.bank.float().mT @ values
             if spec.log == "none":
                 return mel

@@ -1,7 +1,7 @@
 """`t2a evaluate MODEL CORPUS`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,8 +28,10 @@ def evaluate(
     judge: Annotated[
         str | None, typer.Option(help="A trained clap that ranks captions by what a model makes of them.")
     ] = None,
-    clips: Annotated[int, typer.Option(help="How many captions the judge ranks.", min=2)] = 64,
-    takes: Annotated[int, typer.Option(help="Clips made of each of them, at each guidance.", min=1)] = 4,
+    clips: Annotated[int | None, typer.Option(help="How many captions the judge ranks; 64 by default.", min=2)] = None,
+    takes: Annotated[
+        int | None, typer.Option(help="Clips made of each of them, at each guidance; 4 by default.", min=1)
+    ] = None,
     against: Annotated[
         list[str] | None,
         typer.Option(help="Another model, of any kind, that makes the same for the judge. May be repeated."),
@@ -58,6 +60,8 @@ def evaluate(
             check_output_folder(path)
     if against and not judge:
         raise ConfigError("--against compares what models make, which a judge has to hear: give --judge CLAP")
+    if (clips or takes) and not judge:
+        raise ConfigError("--clips and --takes say how much a judge hears: give --judge CLAP")
     if originals and not judge:
         raise ConfigError("--originals says how well the judge, too, does on the clips of a corpus: give --judge CLAP")
     if report or judge:
@@ -78,9 +82,8 @@ def evaluate(
     if judge:
         from t2a.evaluate.steering import evaluate_steering
 
-        steering = evaluate_steering(
-            model, corpus, judge, against=against or (), split=split, clips=clips, takes=takes, seed=seed
-        )
+        options: dict[str, Any] = {"against": against or (), "clips": clips or 64, "takes": takes or 4}
+        steering = evaluate_steering(model, corpus, judge, split=split, seed=seed, **options)
         found.append((f"{model} before the judge", steering.evaluation))
     for title, measured in found:
         for part in printed(measured, title):

@@ -1,6 +1,5 @@
 """`t2a export KIND MODEL OUT`: write a model in another project's layout."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +17,7 @@ def several() -> None:
 @app.command()
 def unet(
     model: ModelArgument,
-    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    out: Annotated[str, typer.Argument(help="The folder to write, local or on s3://.")],
     time_first: Annotated[
         bool,
         typer.Option("--time-first/--time-last", help="Which axis of its latents is time; AudioLDM's is the first."),
@@ -26,9 +25,11 @@ def unet(
 ) -> None:
     """The U-Net of a denoiser, as diffusers' UNet2DConditionModel; it is told projected states (see beside it)."""
     from t2a.interop import diffusers_unet
+    from t2a.interop.folder import written
     from t2a.models.denoiser import Denoiser
 
-    diffusers_unet.save(Denoiser.from_pretrained(model), out, time_first=time_first)
+    denoiser = Denoiser.from_pretrained(model)
+    written(lambda folder: diffusers_unet.save(denoiser, folder, time_first=time_first), out)
     console.print(
         f"{out}: a UNet2DConditionModel; {diffusers_unet.CONDITIONS} holds the projections of the states that it is "
         "told, and what it is told instead of none"

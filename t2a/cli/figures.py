@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from t2a.evaluate.evaluation import SPEEDS, UNITS, Evaluation
 from t2a.metrics.interval import Interval
@@ -29,11 +30,11 @@ def printed(evaluation: Evaluation, title: str) -> Iterator[RenderableType]:
     yield from _conditions(evaluation.conditions)
 
 
-def _cell(figure: Interval | None) -> str:
+def _cell(figure: Interval | None) -> str | Text:
     if figure is None:
         return ""
     bounds = f"{figure.low:.3g} .. {figure.high:.3g}" if math.isfinite(figure.low) else "one clip"
-    return f"{figure.mean:.4g}\n[dim]{bounds}[/]"
+    return Text.assemble(f"{figure.mean:.3g}\n", (bounds, "dim"))
 
 
 def _conditions(conditions: Mapping[str, Any]) -> Iterator[RenderableType]:

@@ -3,8 +3,8 @@
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
+from t2a.cli.output import console
 from t2a.errors import ConfigError
 
 app = typer.Typer(
@@ -34,7 +34,7 @@ def huggingface(
     importers = dict.fromkeys(musicgen.KINDS, lambda: language.convert(lambda: musicgen.load(source), out))
     importers[hifigan.KIND] = lambda: vocoder.convert(lambda: hifigan.load(source, spec), out)
     told = importers.get(kind or "", lambda: encodec.convert(lambda: huggingface.load(source), out))()
-    Console().print(f"{out}: {told}")
+    console.print(f"{out}: {told}")
 
 
 @app.command()
@@ -54,12 +54,16 @@ def audiocraft(
     """An AudioGen, a MusicGen, a codec of AudioCraft, or a checkpoint of the encodec package."""
     from t2a.interop import audiocraft, audiocraft_lm, encodec, language
 
-    if package := audiocraft_lm.find(source):
+    given: dict[str, Any] = {"sample_rate": sample_rate, "causal": causal, "pad_mode": pad_mode}
+    package = audiocraft_lm.find(source)
+    kind, wrong = ("language model", given) if package else ("codec", {"codec": codec, "text": text})
+    if unused := [f"--{name.replace('_', '-')}" for name, value in wrong.items() if value is not None]:
+        raise ConfigError(f"{source} holds a {kind}, which does not take {' and '.join(unused)}; leave that out.")
+    if package:
         told = language.convert(lambda: audiocraft_lm.load(package, codec=codec, text=text), out)
     else:
-        given: dict[str, Any] = {"sample_rate": sample_rate, "causal": causal, "pad_mode": pad_mode}
         told = encodec.convert(lambda: audiocraft.load(source, **given), out)
-    Console().print(f"{out}: {told}")
+    console.print(f"{out}: {told}")
 
 
 @app.command()
@@ -84,7 +88,7 @@ def autoencoder(
 
     spec = load(MelSpec, mel) if mel else diffusers_vae.AUDIOLDM
     told = diffusers_vae.convert(lambda: diffusers_vae.load(source, spec, time_first=time_first), out)
-    Console().print(f"{out}: {told}")
+    console.print(f"{out}: {told}")
 
 
 @app.command()
@@ -99,7 +103,7 @@ def hifigan(
 
     spec = read(mel) if mel else {}
     told = vocoder.convert(lambda: hifigan.load_released(source, spec), out)
-    Console().print(f"{out}: {told}")
+    console.print(f"{out}: {told}")
 
 
 @app.command()
@@ -111,7 +115,7 @@ def vocos(
     from t2a.interop import vocoder, vocos
 
     told = vocoder.convert(lambda: vocos.load(source), out)
-    Console().print(f"{out}: {told}")
+    console.print(f"{out}: {told}")
 
 
 @app.command()
@@ -130,4 +134,4 @@ def audioldm(
     from t2a.interop import audioldm
 
     told = audioldm.convert(source, out, read(mel) if mel else None, seconds)
-    Console().print(f"{out}: {told}")
+    console.print(f"{out}: {told}")

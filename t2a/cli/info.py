@@ -5,6 +5,7 @@ from typing import Any
 from rich.table import Table
 
 from t2a import storage
+from t2a.errors import CheckpointError
 
 
 def describe(where: str) -> Table:
@@ -31,14 +32,19 @@ def describe_corpus(uri: str) -> Table:
 
 
 def describe_model(where: str) -> Table:
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    from t2a.models.pretrained import locate, read_config
+    from t2a.models.pretrained import WEIGHTS, locate, read_config
 
     folder = locate(where)
     config = read_config(folder)
-    with safe_open(folder / "model.safetensors", framework="numpy") as tensors:
-        parameters = sum(elements(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
+    try:
+        with safe_open(folder / WEIGHTS, framework="numpy") as tensors:
+            parameters = sum(elements(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"Cannot read {folder / WEIGHTS}: {error}; it may be cut short: copy it again."
+        ) from error
     table = Table("setting", "value", title=f"{where}: {config.get('model_type', 'unknown')}")
     table.add_row("parameters and buffers", f"{parameters:,}")
     for key, value in flatten(config).items():

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from t2a.errors import ConfigError
 
-console = Console()
+console = Console(markup=False)  # what is printed holds names that others chose, in brackets or not
 
 ModelArgument = Annotated[str, typer.Argument(help="A model, step or run folder, s3://..., or models:/name@alias.")]
 
@@ -25,6 +25,8 @@ def progress_bar():
 
 def check_output_folder(path: Path) -> None:
     """Refuse before any work what could not be written after it."""
+    if path.is_dir():
+        raise ConfigError(f"cannot write {path}: it is a folder; choose the name of a file")
     if not path.parent.is_dir():
         raise ConfigError(f"cannot write {path}: there is no folder {path.parent}; create it or choose another name")
 

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+
+from t2a.cli.output import console
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -124,4 +125,4 @@ def summarise(out: str, manifest: Any) -> None:
     rows = sum(shard.rows for shard in manifest.shards)
     hours = sum(shard.seconds for shard in manifest.shards) / 3600
     skipped = ", ".join(f"{count} {reason}" for reason, count in manifest.skipped.items()) or "none"
-    Console().print(f"{out}: {rows} clips, {hours:.2f} h in {len(manifest.shards)} shards; skipped: {skipped}")
+    console.print(f"{out}: {rows} clips, {hours:.2f} h in {len(manifest.shards)} shards; skipped: {skipped}")

@@ -34,6 +34,11 @@ class CaptionConfig(Config):
     )
 
 
+def normal(caption: str) -> str:
+    """A caption as it is compared with others: neither case nor edges make another one."""
+    return caption.strip().lower()
+
+
 def caption(row: Mapping[str, Any], where: float, config: CaptionConfig) -> str:
     """Pick one of a row's captions by `where` in [0, 1), as it is written.
 

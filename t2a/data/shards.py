@@ -239,6 +239,13 @@ def _check_row(row: Mapping[str, Any], schema: pa.Schema) -> None:
         raise ValueError(f"row {row['id']!r} needs an id, a caption and a split out of {', '.join(SPLITS)}")
 
 
+def check_apart(source: str, target: str) -> None:
+    """Refuse to write a corpus over the one that it is made of."""
+    places = [storage.filesystem(uri)[1].rstrip("/") for uri in (source, target)]
+    if places[0] == places[1]:
+        raise DataError(f"{target} is what would be read: choose another place for what is made of it.")
+
+
 def remove_corpus(uri: str) -> None:
     """Remove only files that a corpus consists of: the folder may hold others."""
     ours = [name for name in storage.files(uri) if _OURS.fullmatch(name)]

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from t2a.nn.seeding import seeded
+
 
 class Noise:
     """Draws noise [B, C, (F,) L] again and again: row by row, on the CPU; zeros past a row's length.
@@ -20,7 +22,7 @@ class Noise:
         frames: int | None = None,
         device: torch.device | str = "cpu",
     ):
-        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.generators = [seeded(seed) for seed in seeds]
         self.shape, self.lengths, self.device = tuple(shape), tuple(lengths), device
         self.frames = max(self.lengths) if frames is None else frames
 

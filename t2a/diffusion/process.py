@@ -58,6 +58,10 @@ PREDICTIONS = {
 }
 
 
+LEAST_LEFT = 4e-3
+"""alpha of the last step for a model of eps: an error of its prediction is divided by it, as sampling begins"""
+
+
 class DiffusionConfig(Config):
     """Diffusion in discrete steps.
 
@@ -77,6 +81,14 @@ class DiffusionConfig(Config):
         if self.zero_snr and self.prediction == "eps":
             raise ValueError(
                 "zero_snr leaves nothing of the latent in the last step, where eps says nothing: predict v"
+            )
+        if self.zero_snr and self.min_snr is not None:
+            raise ValueError("min_snr weighs by what is left of the latent, in zero_snr's last step nothing: drop one")
+        left = float(self.schedule.alphas_cumprod(self.steps)[-1]) ** 0.5
+        if self.prediction == "eps" and left < LEAST_LEFT:
+            raise ValueError(
+                f"the schedule leaves {left:.1g} of the latent in the last step, where an error of eps counts "
+                f"{1 / left:,.0f} times: predict v"
             )
         return self
 

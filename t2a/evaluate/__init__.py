@@ -51,4 +51,8 @@ def evaluate(
     kind = read_config(folder).get("model_type")
     if kind not in kinds:
         raise ConfigError(f"{model} holds a {kind}, there are figures for: {', '.join(kinds)}.")
+    if vocoder and kind != "autoencoder":
+        raise ConfigError(f"An autoencoder is heard through a vocoder, {model} holds a {kind}: leave {vocoder} out.")
+    if generated and kind not in ("lm", "denoiser"):
+        raise ConfigError(f"{model} holds a {kind}, which generates nothing: ask for no captions.")
     return kinds[kind](folder, corpus, split, rows)

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from t2a.data.captions import normal
+from t2a.data.schema import Split
 from t2a.data.shards import read_manifest
 from t2a.data.skips import Skips
 from t2a.errors import DataError
@@ -21,7 +23,8 @@ from t2a.metrics.retrieval import chance, recall
 LONGEST = 10.0  # seconds that are heard of a clip
 AT = (1, 5, 10)
 TEMPLATES = ("{}", "the sound of {}", "a recording of {}", "this sound is {}")  # of a category's name
-DESCRIBED = 2000  # training clips whose captions tell what their categories sound like
+DESCRIBES: Split = "train"
+DESCRIBED = 2000  # of its clips, whose captions tell what their categories sound like
 CATEGORY = "category"
 
 
@@ -44,12 +47,13 @@ def evaluate_clap(folder: Path, corpus: str, split: str, rows: int, *, seed: int
     categories = [clips[index].category for index in named]
     left_out = {}
     if len(set(categories)) > 1:
-        figures |= zero_shot(judge, vectors[named], categories, described(corpus))
+        said = described(corpus) if split != DESCRIBES else {}  # of the clips that are judged it would tell too much
+        figures |= zero_shot(judge, vectors[named], categories, said)
     else:
         left_out["accuracy"] = "the clips have no `category`, or all the same"
     told = f"{len(captions)} distinct captions" + (f", {len(set(categories))} categories" if not left_out else "")
     conditions = {
-        "split": split, "seed": seed, "clips": len(clips), "sample": f"{told}, drawn with seed {seed}",
+        "split": split, "seed": seed, "rows": rows, "clips": len(clips), "sample": f"{told}, drawn with seed {seed}",
         "skipped": skips.counts, "left_out": left_out,
     }  # fmt: skip
     return Evaluation(figures, conditions)
@@ -66,25 +70,32 @@ def heard(judge: Judge, corpus: str, split: str, rows: int, seed: int, skips: Sk
 
 
 def candidates(clips: Sequence[Clip]) -> list[str]:
-    """All that is said of the clips, each once."""
-    return sorted({caption.strip() for clip in clips for caption in clip.captions} - {""})
+    """All that is said of the clips, each once, as it is first written."""
+    found: dict[str, str] = {}
+    for caption in (text.strip() for clip in clips for text in clip.captions):
+        found.setdefault(normal(caption), caption)
+    return sorted(found[key] for key in found.keys() - {""})
 
 
 def fitting(clips: Sequence[Clip], captions: Sequence[str]) -> NDArray[np.bool_]:
     """Tell which captions [M] are said of which clips, [N, M]."""
-    said = [{caption.strip() for caption in clip.captions} for clip in clips]
-    return np.array([[caption in own for caption in captions] for own in said])
+    said = [{normal(caption) for caption in clip.captions} for clip in clips]
+    asked = [normal(caption) for caption in captions]
+    return np.array([[caption in own for caption in asked] for own in said])
 
 
 def retrieval(similarity: NDArray[np.floating], right: NDArray[np.bool_]) -> dict[str, Interval]:
-    """Recall both ways: any of its captions by a sound, any of its sounds by a caption."""
-    figures = {}
-    for way, scores, relevant in (
-        ("sound to caption", similarity, right),
-        ("caption to sound", similarity.T, right.T),
+    """Recall both ways: any of its captions by a sound, any of its sounds by a caption.
+
+    The captions of one clip are found or missed together more often than not, which their intervals allow for.
+    """
+    figures, clip_of = {}, right.argmax(0).tolist()
+    for way, scores, relevant, groups in (
+        ("sound to caption", similarity, right, None),
+        ("caption to sound", similarity.T, right.T, clip_of),
     ):
-        figures |= {f"r@{k}/{way}": bootstrap(recall(scores, relevant, k)) for k in AT}
-        figures |= {f"r@{k}/{way}, by chance": bootstrap(chance(relevant, k)) for k in AT}
+        figures |= {f"r@{k}/{way}": bootstrap(recall(scores, relevant, k), groups=groups) for k in AT}
+        figures |= {f"r@{k}/{way}, by chance": bootstrap(chance(relevant, k), groups=groups) for k in AT}
     return figures
 
 
@@ -117,7 +128,7 @@ def prototypes(judge: Judge, told: Sequence[Sequence[str]]) -> NDArray[np.floati
     return mean / np.linalg.norm(mean, axis=1, keepdims=True)
 
 
-def described(corpus: str, split: str = "train") -> dict[str, list[str]]:
+def described(corpus: str, split: Split = DESCRIBES) -> dict[str, list[str]]:
     """Collect the distinct captions of each category in a sample of a split; nothing where the corpus has none."""
     if not any(shard.rows for shard in read_manifest(corpus).of(split)):
         return {}

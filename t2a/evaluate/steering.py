@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from t2a.data.captions import normal
 from t2a.data.schema import UNPACKED, Kind
 from t2a.data.shards import read_manifest, read_rows
 from t2a.errors import ConfigError, DataError
@@ -191,12 +192,13 @@ def held_out(corpus: str, split: str, clips: int, seed: int, kind: Kind) -> list
     """Draw up to `clips` distinct captions of a corpus, each with the codes or latents [..., L] of its first clip."""
     if (found := read_manifest(corpus).kind) != kind:
         raise ConfigError(f"{corpus} is a corpus of {found}: give the {kind} that `t2a prepare {kind}` made of it.")
-    first: dict[str, NDArray[Any]] = {}
+    first: dict[str, tuple[str, NDArray[Any]]] = {}
     for row in read_rows(corpus, split):
         if row["captions"]:
-            first.setdefault(row["captions"][0].strip(), UNPACKED[kind](row[kind]))
+            caption = row["captions"][0].strip()
+            first.setdefault(normal(caption), (caption, UNPACKED[kind](row[kind])))
     if len(first) < 2:
         raise DataError(f"{corpus} has {len(first)} captions in split '{split}', a ranking needs two: prepare more.")
-    names = list(first)
-    chosen = np.random.default_rng(seed).permutation(len(names))[:clips]
-    return [(names[index], first[names[index]]) for index in chosen]
+    found = list(first.values())
+    chosen = np.random.default_rng(seed).permutation(len(found))[:clips]
+    return [found[index] for index in chosen]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from t2a import storage
 from t2a.data.production import Pool, Progress, produce
-from t2a.data.shards import Manifest
+from t2a.data.shards import Manifest, check_apart
 from t2a.data.skips import Skips
 from t2a.data.wanted import read_wanted
 from t2a.errors import ConfigError
@@ -78,6 +78,7 @@ def generate_corpus(
     check_guidance(guidance)
     folder, given = locate(model), dict(settings or {})
     generator_of(folder, model).check_job(folder, seconds, given)
+    check_apart(captions, out_uri)
     storage.check(out_uri, write=True)
     skips = Skips()
     wanted = read_wanted(captions, split, seed, skips)

@@ -192,7 +192,8 @@ class DiffusionGenerator:
             for name, c in (conditions or {}).items()
         }
         context = self.model.read(every, passes * rows, dict.fromkeys(every, unseen))
-        dtype, extra = next(self.model.parameters()).dtype, None
+        # A packed network may have no parameters left.
+        dtype, extra = next((part.dtype for part in self.model.parameters()), torch.float32), None
         if given is not None and self.model.config.extra_channels:
             extra = given.seen().to(self.device, dtype).expand(passes * rows, *[-1] * (given.latent.ndim - 1))
         return guided(lambda x, t: self.model.predict(x.to(dtype), t, None, context, extra), guidance, length)

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from t2a.audio.transform import to_mono
 from t2a.conditions.encoder import Sounds
 from t2a.conditions.trained_clap import TrainedClap
+from t2a.errors import CheckpointError
 from t2a.generate.states import together
 from t2a.models.pretrained import locate
 
@@ -37,12 +39,19 @@ class Judge:
 
     def scores(self, captions: Sequence[str], sounds: Sounds) -> NDArray[np.float32]:
         """Return the cosine [B] of each sound with its own caption."""
-        return (self.clap.sounds(sounds).cpu().numpy() * self.captions(captions)).sum(-1)
+        return (_finite(self.clap.sounds(sounds)) * self.captions(captions)).sum(-1)
 
     def sounds(self, waves: Sequence[NDArray[np.float32]], rate: int) -> NDArray[np.float32]:
         """Embed waves [C, T], [N, D] of norm 1."""
-        return self.clap.sounds(together([to_mono(wave) for wave in waves], rate)).cpu().numpy()
+        return _finite(self.clap.sounds(together([to_mono(wave) for wave in waves], rate)))
 
     def captions(self, captions: Sequence[str]) -> NDArray[np.float32]:
         """Embed captions, [M, D] of norm 1."""
-        return self.clap.captions(captions).tokens[:, 0].cpu().numpy()
+        return _finite(self.clap.captions(captions).tokens[:, 0])
+
+
+def _finite(vectors: Tensor) -> NDArray[np.float32]:
+    """Raise `CheckpointError` for what no ranking can be made of."""
+    if not vectors.isfinite().all():
+        raise CheckpointError("The CLAP that judges gives NaN, its weights are broken: use another checkpoint.")
+    return vectors.cpu().numpy()

@@ -16,7 +16,7 @@ from t2a.audio.io import EMPTY, AudioError, decode
 from t2a.audio.transform import resample, to_channels
 from t2a.conditions.encoders import EncoderConfig
 from t2a.data.schema import SPLITS, Kind
-from t2a.data.shards import Manifest, read_manifest, read_rows, write_shards
+from t2a.data.shards import Manifest, check_apart, read_manifest, read_rows, write_shards
 from t2a.data.skips import Skips
 from t2a.errors import ConfigError
 from t2a.generate.states import StateEncoder
@@ -66,9 +66,10 @@ def precompute(
     """Write a corpus beside one of audio: same ids, captions, splits and free columns.
 
     The states of `encoders` (by the condition's name) become columns: of every caption, or of the sound.
-    Raises `DataError` when more than `max_skipped` of the clips cannot be decoded, `ConfigError` for a corpus of
-    something else.
+    Raises `DataError` when more than `max_skipped` of the clips cannot be decoded or the corpus would be overwritten,
+    `ConfigError` for a corpus of something else.
     """
+    check_apart(corpus_uri, out_uri)
     source, skips = read_manifest(corpus_uri), Skips()
     if source.kind != "audio":
         raise ConfigError(f"{corpus_uri} is a corpus of {source.kind}: give the corpus of audio it was made from.")

@@ -4,6 +4,7 @@ Its U-Net, autoencoder, vocoder and text encoder go into one model folder, which
 says of sampling is not taken over: that is asked for at each generation (there it is DDIM with a guidance of 2.5).
 """
 
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -162,9 +163,9 @@ def denoiser(folder: Path, autoencoder: Autoencoder, width: int, seconds: float,
             "unet.out_channels": (found.out_channels, channels),
         },
     )
-    frames = round(seconds * autoencoder.frame_rate)
+    frames = round(seconds * autoencoder.frame_rate) if math.isfinite(seconds) else 0
     if frames < 1:
-        raise ConfigError(f"--seconds {seconds:g} is less than one frame of latents: give the longest clip's seconds.")
+        raise ConfigError(f"--seconds {seconds:g} is no frame of latents: give the longest clip's seconds.")
     return diffusers_unet.load(str(folder / "unet"), bands, frames, process(folder / SCHEDULER, where), condition=TEXT)
 
 

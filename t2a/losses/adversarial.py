@@ -41,11 +41,14 @@ HINGE = Contest(critic_loss, generator_loss)
 CONTESTS = {"hinge": HINGE, "lsgan": Contest(critic_squares, generator_squares)}
 
 
-def feature_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tensor]]) -> Tensor:
+def feature_loss(
+    real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tensor]], weight: Tensor | None = None
+) -> Tensor:
     """l_feat = mean_{k,l} |D_k^l(x) - D_k^l(x^)|_1 / |D_k^l(x)|_1, of the features [B, ...] of each critic and layer.
 
     The ratio is taken for each clip and then averaged, so that it does not depend on the clip's batch-mates nor on how
-    many processes a batch is spread over. The real features are constants.
+    many processes a batch is spread over. The real features are constants. weight: [B] of the clips' ratios, 0 for
+    silent ones, whose features are next to nothing to be divided by.
     """
     ratios = []
     for real_layers, fake_layers in zip(real, fake, strict=True):
@@ -53,7 +56,8 @@ def feature_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tenso
             constant, within = r.detach(), tuple(range(1, r.ndim))
             scale = constant.abs().mean(within).clamp_min(1e-8) * constant[0].numel()
             # A sum's gradient is not laid out anew, as a mean's is: it keeps the memory layout of the features.
-            ratios.append(((f - constant).abs().sum(within) / scale).mean())
+            ratio = (f - constant).abs().sum(within) / scale
+            ratios.append((ratio if weight is None else ratio * weight).mean())
     return torch.stack(ratios).mean()
 
 

@@ -1,5 +1,7 @@
 """Distance of two waves over mel spectrograms of several window lengths (Défossez et al., EnCodec, equation 3)."""
 
+from typing import Annotated
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -11,7 +13,7 @@ from t2a.config import Config
 class MelLossConfig(Config):
     """Which spectrograms are compared; the defaults are EnCodec's."""
 
-    windows: tuple[int, ...] = Field(tuple(2**i for i in range(5, 12)), min_length=1)
+    windows: tuple[Annotated[int, Field(ge=4)], ...] = Field(tuple(2**i for i in range(5, 12)), min_length=1)
     """window lengths in samples, hop a quarter"""
     mels: int = Field(64, ge=1)
     alpha: float = Field(1.0, ge=0)

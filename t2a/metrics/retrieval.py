@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 def recall(scores: NDArray[np.floating], relevant: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
     """Tell for each query whether one of the right candidates is among its `k` best, [N] of 0 and 1.
 
-    scores, relevant: [N, M], N queries by M candidates. Ties count against the query.
+    scores, relevant: [N, M], N queries by M candidates. Ties count against the query, and so do scores that are NaN.
     """
     best = np.where(relevant, scores, -np.inf).max(1, keepdims=True)
-    before = ((scores >= best) & ~relevant).sum(1)
+    before = (~(scores < best) & ~relevant).sum(1)
     return (before < k).astype(np.float64)
 
 

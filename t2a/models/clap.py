@@ -29,12 +29,17 @@ class ClapConfig(Config):
     text_layers: TextLayersConfig | None = None  # trained over it, where it does not know by itself what words mean
     dimension: int = Field(256, gt=0)  # of the common space
     dropout: float = Field(0.1, ge=0, lt=1)  # of the text tower
-    temperature: float = Field(0.07, gt=0)  # at the start
+    temperature: float = Field(0.07, ge=1 / MAX_SCALE)  # at the start
 
     @property
     def sample_rate(self) -> int:
         """Hz of the waves."""
         return self.tower.mel.rate
+
+    @property
+    def channels(self) -> int:
+        """Audio channels."""
+        return 1
 
 
 class Clap(Pretrained):
@@ -69,7 +74,7 @@ class Clap(Pretrained):
     @property
     def scale(self) -> Tensor:
         """What similarities are multiplied by before a softmax: one over the temperature."""
-        return self.log_scale.exp().clamp(max=MAX_SCALE)[0]
+        return _at_most(self.log_scale, math.log(MAX_SCALE)).exp()[0]
 
     def forward(self, wave: Tensor, length: Tensor, condition: Condition) -> tuple[Tensor, Tensor, Tensor]:
         """Return the embeddings of sounds [B, D] and captions [B, D], and the scale of their similarities."""
@@ -93,3 +98,12 @@ class Clap(Pretrained):
 
     def _read(self, condition: Condition) -> Tensor:
         return condition.tokens if self.text_layers is None else self.text_layers(condition)
+
+
+def _at_most(value: Tensor, most: float) -> Tensor:
+    """Limit a parameter; beyond the limit only gradients that bring it back pass, where `clamp` would let none."""
+    limited = value.detach().clamp(max=most) + (value - value.detach())
+    if limited.requires_grad:
+        beyond = value.detach() >= most
+        limited.register_hook(lambda gradient: torch.where(beyond, gradient.clamp(min=0), gradient))
+    return limited

@@ -1,10 +1,10 @@
 """The network of a latent diffusion model with all that it is told: time, length and conditions (Make-An-Audio)."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from t2a.config import Config
@@ -40,6 +40,12 @@ class DenoiserConfig(Config):
     process: ProcessConfig = DiffusionConfig()
     conditions: dict[Name, ConditionConfig] = Field({"text": ConditionConfig(width=384)})
     extra_channels: int = Field(0, ge=0)  # that it reads beside the noisy latents: for inpainting, C + 1
+
+    @model_validator(mode="after")
+    def _network_takes_latents(self) -> Self:
+        if isinstance(self.network, UNetConfig):
+            self.network.check(self.latent)
+        return self
 
 
 class Denoiser(Pretrained):

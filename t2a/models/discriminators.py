@@ -1,6 +1,6 @@
 """Critics that tell recorded from decoded audio: EnCodec's multi-scale STFT discriminator, and others beside it."""
 
-from typing import NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from t2a.models.wave_discriminators import (
 class CriticConfig(Config):
     """Which discriminators judge together, each with one voice; by default EnCodec's multi-scale STFT ones alone."""
 
-    ffts: tuple[int, ...] = (2048, 1024, 512, 256, 128)
+    ffts: tuple[Annotated[int, Field(ge=4)], ...] = (2048, 1024, 512, 256, 128)
     """window lengths in samples, hop a quarter; a clip must be at least as long as the longest"""
     filters: int = Field(32, ge=1)
     dilations: tuple[int, ...] = (1, 2, 4)

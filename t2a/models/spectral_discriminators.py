@@ -1,6 +1,7 @@
 """Critics that see the spectrum of a wave: EnCodec's multi-scale STFT discriminator and Vocos' multi-resolution one."""
 
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 from pydantic import Field, model_validator
@@ -17,7 +18,7 @@ SLOPE, PEAK = 0.1, 0.8
 class ResolutionsConfig(Config):
     """Shape of the multi-resolution discriminator; the defaults are those of Vocos (and of DAC before it)."""
 
-    ffts: tuple[int, ...] = Field((2048, 1024, 512), min_length=1)
+    ffts: tuple[Annotated[int, Field(ge=4)], ...] = Field((2048, 1024, 512), min_length=1)
     """window lengths in samples, hop a quarter"""
     filters: int = Field(32, ge=1)
     edges: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75)

@@ -1,5 +1,6 @@
 """Critics that tell recorded from decoded spectrograms: in random windows (Make-An-Audio), and patch by patch."""
 
+import math
 from typing import NamedTuple, Self
 
 import torch
@@ -141,7 +142,7 @@ class PatchDiscriminator(nn.Module):
             wider = config.width * min(2**index, 8)
             stride = 2 if index < config.layers else 1
             self.convs.append(nn.Conv2d(width, wider, 4, stride=stride, padding=1, bias=False))
-            self.norms.append(GroupNorm(min(32, wider // 4), wider))
+            self.norms.append(GroupNorm(math.gcd(min(32, max(1, wider // 4)), wider), wider))
             width = wider
         self.judge = nn.Conv2d(width, 1, 4, padding=1)
 

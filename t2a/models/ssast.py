@@ -24,6 +24,11 @@ class SsastConfig(Config):
         """Hz of the waves."""
         return self.tower.mel.rate
 
+    @property
+    def channels(self) -> int:
+        """Audio channels."""
+        return 1
+
     @model_validator(mode="after")
     def _rises(self) -> "SsastConfig":
         if not 1 <= self.clusters[0] <= self.clusters[1]:

@@ -50,6 +50,14 @@ class UNetConfig(Config):
         """Tell whether a level has transformer blocks."""
         return self.attention is None or self.attention[level]
 
+    def check(self, latent: tuple[int, ...]) -> None:
+        """Raise `ValueError` for frames of latents that it cannot take."""
+        if len(latent) != 2 or latent[1] % self.factor:
+            raise ValueError(
+                f"a unet of {len(self.multipliers)} levels takes latents [C, F, L], F a multiple of {self.factor}, "
+                f"not {latent}: choose a dit, or an autoencoder with such latents"
+            )
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         levels = len(self.multipliers)
@@ -89,11 +97,7 @@ class UNet(nn.Module):
     def __init__(self, config: UNetConfig, latent: tuple[int, ...], extra: int = 0, told: bool = True):
         """As `DiT`; latent: (C, F), F a multiple of the coarsest level's factor."""
         super().__init__()
-        if len(latent) != 2 or latent[1] % config.factor:
-            raise ValueError(
-                f"a unet of {len(config.multipliers)} levels takes latents [C, F, L], F a multiple of {config.factor}, "
-                f"not {latent}: choose a dit, or an autoencoder with such latents"
-            )
+        config.check(latent)
         self.config, time = config, 4 * config.width
         self.time = NumberEmbedding(config.width, time)
         self.film = nn.Linear(config.context, time) if told and config.told == "film" else None

@@ -1,5 +1,7 @@
 """Critics that hear the wave itself: HiFi-GAN's multi-period and multi-scale discriminators (Kong et al., 2020)."""
 
+from typing import Annotated
+
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,7 +15,7 @@ SLOPE = 0.1
 class PeriodsConfig(Config):
     """Shape of the multi-period discriminator; the defaults are HiFi-GAN's."""
 
-    periods: tuple[int, ...] = Field((2, 3, 5, 7, 11), min_length=1)
+    periods: tuple[Annotated[int, Field(ge=1)], ...] = Field((2, 3, 5, 7, 11), min_length=1)
     """samples; a clip is folded into rows of that many"""
     widths: tuple[int, ...] = Field((32, 128, 512, 1024, 1024), min_length=1)
     """channels of the layers; all but the last have stride 3 in time"""

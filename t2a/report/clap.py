@@ -24,7 +24,7 @@ def write_clap_page(path: Path, evaluation: Evaluation, model: str, corpus: str,
         highlights=_highlights(evaluation),
         sections=[
             Section("Figures", tables(evaluation), "Means over held-out clips or captions with 95 % intervals."),
-            sounds(model, corpus, split, told["clips"], told["seed"]),
+            sounds(model, corpus, split, told["rows"], told["seed"]),
         ],
     )
     page.write(path)

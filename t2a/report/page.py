@@ -253,7 +253,7 @@ def _cell(measure: Measure | None, best: bool) -> str:
         return '<td class="number">–</td>'
     about = ""
     if measure.low is not None and measure.high is not None:
-        count = f", {measure.count} clips" if measure.count else ""
+        count = f", n = {measure.count}" if measure.count else ""
         about = f'<span class="interval">{short(measure.low)} … {short(measure.high)}{count}</span>'
     return f'<td class="number{" best" if best else ""}">{short(measure.mean)}{about}</td>'
 

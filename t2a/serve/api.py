@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import math
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, Literal, Protocol, Self
@@ -22,6 +21,7 @@ TYPES = {"wav": "audio/wav", "flac": "audio/flac", "ogg": "audio/ogg"}
 DEFAULT_SECONDS = 5.0
 LONGEST_PROMPT = 4000
 RETRY_SECONDS = "5"
+LARGEST_SHOWN = 1e15  # number in an error
 
 
 class Facts(BaseModel):
@@ -59,6 +59,8 @@ class Body(BaseModel):
             raise ValueError("the prompt is empty: say what you want to hear")
         if len(prompt) > LONGEST_PROMPT:
             raise ValueError(f"the prompt has {len(prompt)} characters: {LONGEST_PROMPT} are the most")
+        if any("\ud800" <= character <= "\udfff" for character in prompt):
+            raise ValueError("the prompt holds half a character (a lone surrogate): send whole ones")
         return prompt
 
 
@@ -167,7 +169,7 @@ def sentences(errors: Sequence[Any], known: Sequence[str]) -> str:
         if error["type"] == "extra_forbidden":
             text = f"unknown field; known are {', '.join(known)}"
         value = error.get("input")
-        shown = f", not {value!r}" if isinstance(value, (int, float)) and math.isfinite(value) else ""
+        shown = f", not {value!r}" if isinstance(value, (int, float)) and abs(value) < LARGEST_SHOWN else ""
         told.append(f"{field}: {text}{shown}" if field else f"the body: {text}")
     return "; ".join(told)
 

@@ -16,6 +16,7 @@ import ray
 from ray import serve as ray_serve
 from rich.console import Console
 
+from t2a.config import validate
 from t2a.errors import T2AError
 from t2a.models.pretrained import locate, read_config
 from t2a.serve.app import TOKEN, ServeConfig, application
@@ -40,7 +41,7 @@ def serve(
     Raises `T2AError` for a busy port or a model that cannot be loaded.
     """
     check_free(host, port)
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
     with suppress(KeyboardInterrupt), ExitStack() as stack:
         stack.enter_context(signals())
         console.print(f"loading {model}", highlight=False)
@@ -48,12 +49,13 @@ def serve(
         # A wrong name fails here in a sentence. Other machines of a shared cluster have no use for our local copy.
         here = model if load else located(model)
         where = model if shared else here
-        cpus = 1.0 if shared else max(1.0, (os.cpu_count() or 1) // replicas)
-        config = ServeConfig(model=where, name=model, replicas=replicas, queue=queue, cpus=cpus, gpu=gpu)
+        cpus = 1.0 if shared else max(1.0, (os.cpu_count() or 1) // max(replicas, 1))
+        asked = {"replicas": replicas, "queue": queue, "cpus": cpus, "gpu": gpu}
+        config = validate(ServeConfig, {"model": where, "name": model} | asked, "the server")
         stack.enter_context(cluster(logical_cpus=replicas * cpus + 1))
         stack.enter_context(signals())  # once more: Ray puts its own handler of SIGTERM in the place of ours
         stack.enter_context(deployed(config, host, port, load))
-        console.print(banner(model, host, port), highlight=False, soft_wrap=True, markup=False)
+        console.print(banner(model, host, port), highlight=False, soft_wrap=True)
         stack.callback(console.print, "ending")
         while True:
             signal.pause()

@@ -15,6 +15,7 @@ from t2a.conditions.encoders import EncodersFile
 from t2a.conditions.letters import BytesConfig
 from t2a.conditions.text import MiniLMConfig, T5Config
 from t2a.config import Config
+from t2a.data.captions import normal
 from t2a.errors import ConfigError
 from t2a.losses.contrastive import contrastive, fits
 from t2a.models.clap import Clap, ClapConfig
@@ -66,18 +67,23 @@ class ClapTask:
         self, nets: Mapping[str, Network], batch: Mapping[str, Any], step: int
     ) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
         """Yield the contrastive loss over the rows of all processes."""
-        audio, text, scale = nets["clap"](batch["audio"], batch["length"], self._states(batch))
+        audio, text, scale = self._heard(nets, batch)
         own, said = (numbers.to(audio.device) for numbers in numbered(batch["captions"], batch["said"]))
         loss = contrastive(audio, text, scale, own, said)
         yield "clap", loss, {"loss/contrastive": loss.detach(), "clap/scale": scale.detach()}
 
     @torch.no_grad()
     def evaluate(self, nets: Mapping[str, Network], batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Tell for each row whether the nearest caption of the batch fits, and how much nearer its own is."""
-        audio, text, _ = nets["clap"](batch["audio"], batch["length"], self._states(batch))
+        """Tell for each row whether the nearest caption of the batch fits, and how much nearer its own is.
+
+        Rows without weight, which fill a batch up, are nobody's caption.
+        """
+        audio, text, _ = self._heard(nets, batch)
         similarity, right = audio @ text.T, fits(*numbered(batch["captions"], batch["said"])).to(audio.device)
-        others = (similarity * ~right).sum(1) / (~right).sum(1).clamp(min=1)
-        nearest = right.gather(1, similarity.argmax(1, keepdim=True))[:, 0]
+        real = batch["weight"].to(audio.device) > 0
+        wrong = ~right & real
+        others = (similarity * wrong).sum(1) / wrong.sum(1).clamp(min=1)
+        nearest = right.gather(1, similarity.masked_fill(~real, -torch.inf).argmax(1, keepdim=True))[:, 0]
         return {"r@1": nearest.float(), "margin": similarity.diagonal() - others}
 
     def samples(self, nets: Mapping[str, Network], batch: Mapping[str, Any]) -> dict[str, tuple[Tensor, int]]:
@@ -91,6 +97,10 @@ class ClapTask:
         model.load_state_dict(weights["clap"], assign=True)
         model.save_pretrained(folder)
         EncodersFile(encoders={"text": self.config.text}).write(folder)
+
+    def _heard(self, nets: Mapping[str, Network], batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        wave = batch["audio"].double()  # which no precision casts: bfloat16 would drown what is quiet
+        return nets["clap"](wave, batch["length"], self._states(batch))
 
     def _states(self, batch: Mapping[str, Any]) -> Condition:
         return self.text.to(batch["audio"].device)(batch["captions"])
@@ -109,5 +119,5 @@ def numbered(captions: Sequence[str], said: Sequence[Sequence[str]]) -> tuple[Te
 
 
 def _number(caption: str) -> int:
-    digest = hashlib.sha256(caption.strip().lower().encode()).digest()
+    digest = hashlib.sha256(normal(caption).encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)

@@ -11,6 +11,8 @@ from t2a.losses.balancer import output_gradients
 from t2a.models.discriminators import CriticConfig, Verdict
 from t2a.tasks.task import Network, frozen, partitioned, raw
 
+SILENCE = 1e-4  # of full scale, three steps of 16 bits
+
 
 class Heard(NamedTuple):
     """A batch after the critic has heard it."""
@@ -47,7 +49,7 @@ def _together(net: Network, wave: Tensor, decoded: Tensor, wanted: Collection[st
     """
     critic = raw(net)
     real, fake = critic(wave), critic(decoded)
-    losses = _losses(real, fake, fake, wanted, contest)
+    losses = _losses(real, fake, fake, wanted, contest, _sounds(wave))
     return Heard(contest.critic(real.logits, fake.logits), _detached(losses), output_gradients(losses, decoded))
 
 
@@ -61,7 +63,7 @@ def _apart(net: Network, wave: Tensor, decoded: Tensor, wanted: Collection[str],
         with torch.no_grad():
             real = critic(wave)
         fakes = critic(torch.cat(list(copies.values()))).split(2)
-        losses = _losses(real, *fakes, wanted, contest)
+        losses = _losses(real, *fakes, wanted, contest, _sounds(wave))
         pulls = torch.autograd.grad(sum(losses.values()), [copies[name] for name in losses])
     real, fake = net(torch.cat([wave, decoded.detach()])).split(2)
     loss = contest.critic(real.logits, fake.logits)
@@ -69,14 +71,19 @@ def _apart(net: Network, wave: Tensor, decoded: Tensor, wanted: Collection[str],
 
 
 def _losses(
-    real: Verdict, judged: Verdict, felt: Verdict, wanted: Collection[str], contest: Contest
+    real: Verdict, judged: Verdict, felt: Verdict, wanted: Collection[str], contest: Contest, sounds: Tensor
 ) -> dict[str, Tensor]:
     losses = {}
     if "adv" in wanted:
         losses["adv"] = contest.generator(judged.logits)
     if "feat" in wanted:
-        losses["feat"] = feature_loss(real.features, felt.features)
+        losses["feat"] = feature_loss(real.features, felt.features, sounds)
     return losses
+
+
+def _sounds(wave: Tensor) -> Tensor:
+    """Tell which clips of [B, C, T] are more than digital silence, float32 [B]."""
+    return (wave.flatten(1).abs().amax(1) > SILENCE).float()
 
 
 def _detached(losses: dict[str, Tensor]) -> dict[str, Tensor]:

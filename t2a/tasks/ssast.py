@@ -71,6 +71,7 @@ class SsastTask:
     def _values(
         self, nets: Mapping[str, Network], batch: Mapping[str, Any], generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        patches, hidden, matched, painted = nets["ssast"](batch["audio"], batch["length"], generator)
+        wave = batch["audio"].double()  # which no precision casts: bfloat16 would drown what is quiet
+        patches, hidden, matched, painted = nets["ssast"](wave, batch["length"], generator)
         nats, found = matching(matched, patches, hidden)
         return {"matching": nats, "reconstruction": reconstruction(painted, patches, hidden), "found": found}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from t2a.errors import ConfigError
+from t2a.nn.seeding import seeded
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Sampling:
 
 def streams(seeds: Sequence[int]) -> list[torch.Generator]:
     """One stream of random numbers for each row, on the CPU."""
-    return [torch.Generator().manual_seed(seed) for seed in seeds]
+    return [seeded(seed) for seed in seeds]
 
 
 def uniforms(generators: Sequence[torch.Generator], steps: int, codebooks: int) -> Tensor:

@@ -12,6 +12,7 @@ from t2a.models.spectrogram_critic import SpectrogramCritic
 from t2a.tasks.autoencoder import AutoencoderTaskConfig
 from t2a.tasks.latents import check_made_by
 from t2a.tasks.task import Task
+from t2a.tasks.vocoder import VocoderTaskConfig
 from t2a.train.run import Run
 from t2a.train.start import check_start
 
@@ -88,6 +89,8 @@ def _check_critic(run: Run, task: Task) -> None:
     given, unit = run.data.shape[1], "samples"
     if isinstance(run.task, AutoencoderTaskConfig):
         given, unit = int(run.task.model.mel.frames(torch.tensor(given))), "mel frames"
+    elif isinstance(run.task, VocoderTaskConfig) and not run.task.model.mel.center:
+        given -= given % run.task.model.mel.hop  # a frame makes one hop
     assert isinstance(critic, Critic | SpectrogramCritic)
     if given < critic.shortest:
         raise ConfigError(

@@ -130,3 +130,8 @@ def test_recipes_are_told_apart_by_the_spectrogram_that_they_make():
     spec = MelSpec(rate=16000, n_fft=512, hop=128)
     assert not spec.differing(MelSpec(rate=16000, n_fft=512, hop=128, win=512, fmax=8000.0))
     assert spec.differing(MelSpec(rate=16000, n_fft=512, hop=160, log="ln")) == "hop 128 and 160, log log10 and ln"
+
+
+def test_silence_lies_on_the_floor_however_low_that_is():
+    mel = MelSpectrogram(MelSpec(norm=None, scale="htk", log="ln", floor=1e-7))(torch.zeros(1, 4000))
+    torch.testing.assert_close(mel, torch.full_like(mel, 1e-7).log())

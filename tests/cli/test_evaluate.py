@@ -35,9 +35,20 @@ def test_a_denoiser_and_the_models_around_it_are_evaluated_into_one_page(
     text = page.read_text()
     titles = ["Prediction", "The judge", "Autoencoder and vocoder", "Steering", "Sounds"]
     assert re.findall("<h2>(.*?)</h2>", text) == titles
-    assert text.count("<audio") == 3 + 3 * 4  # a clip and its two copies; three captions, originals and guidances
+    assert text.count("<audio") == 5 + 3 * 4  # a clip and its four copies; three captions, originals and guidances
 
 
 def test_originals_are_heard_only_by_a_judge():
     told = CliRunner().invoke(app, ["evaluate", "model", "corpus", "--originals", "clips"])
     assert "--originals says how well the judge" in str(told.exception)
+
+
+def test_what_a_kind_of_model_does_not_take_is_refused(denoiser, latents):
+    for options, words in (
+        (["--takes", "2"], "--clips and --takes say how much a judge hears"),
+        (["--vocoder", "v"], "holds a denoiser: leave v out"),
+    ):
+        told = CliRunner().invoke(app, ["evaluate", denoiser, latents, *options])
+        assert words in str(told.exception)
+    told = CliRunner().invoke(app, ["evaluate", f"{denoiser}/autoencoder", latents, "--generated", "2"])
+    assert "generates nothing" in str(told.exception)

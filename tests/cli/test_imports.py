@@ -42,6 +42,12 @@ def test_a_source_that_is_none_is_one_sentence(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_options_of_the_other_kind_are_refused(tmp_path):
+    torch.save({}, tmp_path / "model.th")
+    asked = CliRunner().invoke(app, ["import", "audiocraft", f"{tmp_path}/model.th", f"{tmp_path}/out", "--text", "t5"])
+    assert "holds a codec, which does not take --text; leave that out" in str(asked.exception)
+
+
 def test_a_foreign_language_model_becomes_a_folder_that_generates(tmp_path, monkeypatch):
     released.exported(tmp_path, released.state("lm_musicgen"))
     quantizer = QuantizerConfig(codebooks=4, bins=128)

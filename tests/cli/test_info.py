@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 from rich.table import Table
 
 from t2a.cli.info import describe
 from t2a.data.shards import write_shards
 from t2a.data.states import StatesColumn
+from t2a.errors import CheckpointError
 from t2a.models.codec import Codec
 from t2a.models.lm import LM
 from tests.train.small import CODEC, audio_corpus, untrained_codec, untrained_lm
@@ -52,3 +54,10 @@ def test_a_corpus_tells_whose_states_lie_beside_its_codes(tmp_path: Path) -> Non
     made = StatesColumn(encoder={"kind": "t5"}, fingerprint="a", reads="captions", width=8)
     write_shards([row], str(tmp_path), kind="codes", states={"text": made})
     assert describe(str(tmp_path)).caption == "with states of text by t5"
+
+
+def test_weights_that_are_cut_short_are_told(tmp_path: Path) -> None:
+    weights = Path(untrained_codec(tmp_path / "codec")) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match=r"Cannot read .*safetensors: .*copy it again"):
+        describe(str(tmp_path / "codec"))

@@ -2,6 +2,7 @@ import io
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from t2a.cli import output
 from t2a.errors import ConfigError
@@ -37,3 +38,14 @@ def test_a_file_needs_a_folder_that_is_there(tmp_path):
         with pytest.raises(ConfigError, match=f"there is no folder {missing.parent}; create it or choose another name"):
             output.check_output_folder(missing)
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ConfigError, match="it is a folder"):
+        output.check_output_folder(tmp_path)
+
+
+def test_names_in_brackets_are_printed_as_they_are(capsys):
+    table = Table("[music]", title="a[/b]")
+    table.add_row("t2a[quality]")
+    for told in ("[/a].wav: 1 s", table):
+        output.console.print(told)
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("[/a].wav", "[music]", "a[/b]", "t2a[quality]"))

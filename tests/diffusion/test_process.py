@@ -122,3 +122,7 @@ def test_the_weight_of_a_prediction_turns_errors_of_the_latent_into_its_own(name
 def test_noise_cannot_be_foreseen_from_pure_noise():
     with pytest.raises(ConfigError, match=r"zero_snr leaves nothing.*predict v"):
         validate(DiffusionConfig, {"zero_snr": True, "prediction": "eps"}, "recipe")
+    with pytest.raises(ConfigError, match=r"counts 20,\d+ times: predict v"):
+        validate(DiffusionConfig, {"schedule": {"kind": "cosine"}, "prediction": "eps"}, "recipe")
+    with pytest.raises(ConfigError, match=r"in zero_snr's last step nothing: drop one"):
+        validate(DiffusionConfig, {"zero_snr": True, "min_snr": 5}, "recipe")

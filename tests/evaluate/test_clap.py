@@ -1,16 +1,20 @@
 """A CLAP's retrieval figures, its zero-shot accuracy, how it judges a sound, and the page about it."""
 
 import json
+import shutil
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import torch
 
+from t2a.audio.io import encode_flac
 from t2a.data.shards import ShardBounds, read_rows, write_shards
-from t2a.errors import DataError
+from t2a.errors import CheckpointError, DataError
 from t2a.evaluate import evaluate
-from t2a.evaluate.clap import described, zero_shot
+from t2a.evaluate.clap import described, retrieval, zero_shot
 from t2a.generate.judge import Judge
+from t2a.models.clap import Clap
 from t2a.report.pages import check_page, write_page
 from tests.train.small import RATE, audio_corpus
 
@@ -48,6 +52,44 @@ def test_any_caption_of_a_clip_is_a_right_answer(clap, tmp_path):
     assert found.figures["r@1/sound to caption, by chance"].mean == pytest.approx(np.mean(by_chance) / 13)
     assert found.figures["r@1/caption to sound, by chance"].mean == pytest.approx((12 / 8 + 2 / 8) / 13)
     assert found.figures["r@1/caption to sound"].count == 13
+
+
+def test_captions_that_differ_in_case_and_edges_are_one(clap, tmp_path):
+    captions = [["A dog barks."], ["a dog barks. "], *([f"tone {i}"] for i in range(6))]
+    found = evaluate(clap, rewritten(tmp_path, captions=captions), split="valid", rows=8)
+    assert found.conditions["sample"] == "7 distinct captions, drawn with seed 0"
+
+
+def test_the_page_hears_the_clips_that_were_measured(clap, tmp_path):
+    silent = encode_flac(np.zeros((1, 3200), np.float32), RATE)
+    sounds = [row["audio"] for row in read_rows(audio_corpus(str(tmp_path / "first")), "valid")]
+    audio = [{"bytes": silent, "path": "0.flac"} if index < 3 else sound for index, sound in enumerate(sounds)]
+    corpus = rewritten(tmp_path, audio=audio)
+    found = evaluate(clap, corpus, split="valid", rows=8)
+    assert found.conditions["clips"] == 5
+    write_page(tmp_path / "page.html", found, None, clap, corpus, "valid")
+    assert (tmp_path / "page.html").read_text().count("<audio") == 5
+
+
+def test_captions_of_one_clip_are_found_or_missed_together():
+    similarity = np.repeat(np.eye(40), 5, axis=1)
+    similarity[::2] = 0
+    right = np.repeat(np.eye(40, dtype=bool), 5, axis=1)
+    figures = retrieval(similarity, right)
+    ways = [figures[f"r@1/{way}"] for way in ("sound to caption", "caption to sound")]
+    assert ways[0].mean == ways[1].mean == 0.5
+    assert ways[1].count == 200
+    assert ways[1].high - ways[1].low == pytest.approx(ways[0].high - ways[0].low, rel=0.2)
+
+
+def test_a_clap_of_broken_weights_judges_nothing(clap, tmp_path):
+    shutil.copytree(clap, tmp_path / "clap")
+    model = Clap.from_pretrained(clap)
+    model.head[1].weight.data.fill_(torch.nan)
+    model.save_pretrained(tmp_path / "clap")
+    corpus = audio_corpus(str(tmp_path / "corpus"))
+    with pytest.raises(CheckpointError, match="gives NaN"):
+        evaluate(str(tmp_path / "clap"), corpus, split="valid", rows=8)
 
 
 def test_zero_shot_accuracy_stands_beside_chance_and_the_commonest_answer(clap, tmp_path):

@@ -14,7 +14,7 @@ from t2a.data.position import Position
 from t2a.data.rows import LatentsConfig
 from t2a.data.schema import unpack_latents
 from t2a.data.shards import read_manifest, read_rows
-from t2a.errors import CheckpointError, ConfigError
+from t2a.errors import CheckpointError, ConfigError, DataError
 from t2a.generate.latents import LatentEncoder, precompute_latents
 from t2a.models.autoencoder import Autoencoder, AutoencoderConfig
 from t2a.models.kl1d import Kl1dConfig
@@ -58,6 +58,14 @@ def test_rows_keep_what_they_are_and_their_latents_are_the_autoencoder_s(kind, t
         np.testing.assert_allclose(unpack_latents(row["latents"]), expected.numpy(), atol=2e-3, rtol=2e-3)
         assert len(row["states_melody"]) == 1
     assert "audio" not in made[0]
+
+
+def test_a_corpus_is_never_written_over_what_it_is_made_of(tmp_path):
+    where, folder = corpus(tmp_path / "audio", [a_row(i, 0.2) for i in range(2)]), autoencoder(tmp_path / "autoencoder")
+    for out in (where, f"{where}/", f"{where}/../audio"):
+        with pytest.raises(DataError, match="is what would be read: choose another place"):
+            precompute_latents(where, out, str(folder), overwrite=True)
+    assert len(list(read_rows(where, "train"))) == 2
 
 
 def test_clips_without_a_sample_at_the_autoencoder_s_rate_are_counted(tmp_path):

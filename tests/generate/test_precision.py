@@ -5,7 +5,7 @@ from t2a.errors import ConfigError
 from t2a.generate.precision import quicken
 from t2a.nn.condition import Condition
 from t2a.tokens.sampling import Sampling
-from tests.generate.tiny import Letters, build
+from tests.generate.tiny import Letters, build, build_diffusion
 from tests.models.test_denoiser import NETWORKS
 from tests.models.test_denoiser import build as build_denoiser
 
@@ -35,6 +35,12 @@ def test_a_quickened_model_gives_the_same_codes_alone_and_in_any_batch(precision
 def test_int8_on_a_gpu_is_refused():
     with pytest.raises(ConfigError, match="for the CPU, not for cuda"):
         quicken(build().model, torch.device("cuda"), "int8")
+
+
+def test_a_denoiser_that_is_told_nothing_generates_when_quickened():
+    generator = build_diffusion(conditions={})
+    quicken(generator.model, CPU, "bfloat16")
+    assert generator.generate(["rain"], 0.02, seeds=[1], steps=2)[0].shape[0] == 1
 
 
 @pytest.mark.parametrize("kind", NETWORKS)

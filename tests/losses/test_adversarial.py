@@ -22,6 +22,14 @@ def test_features_are_compared_relative_to_the_real_ones_clip_by_clip():
     assert feature_loss(*scaled).item() == pytest.approx(feature_loss(real, fake).item())
 
 
+def test_clips_without_weight_say_nothing_of_features():
+    real, fake = torch.tensor([[1.0, -1.0], [0.0, 0.0]]), torch.tensor([[1.5, -1.0], [0.1, 0.1]], requires_grad=True)
+    loss = feature_loss([[real]], [[fake]], torch.tensor([1.0, 0.0]))
+    loss.backward()
+    assert loss.item() == pytest.approx(0.25 / 2)
+    assert fake.grad[1].tolist() == [0, 0]
+
+
 def test_only_the_decoded_features_get_a_gradient():
     real, fake = torch.randn(2, 5, requires_grad=True), torch.randn(2, 5, requires_grad=True)
     feature_loss([[real]], [[fake]]).backward()

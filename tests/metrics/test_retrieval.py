@@ -16,6 +16,10 @@ def test_ties_count_against_the_query():
     assert recall(np.zeros((1, 4)), np.array([[True, False, False, False]]), 3).tolist() == [0]
 
 
+def test_a_model_that_gives_nan_finds_nothing():
+    assert recall(np.full((2, 4), np.nan), np.eye(2, 4, dtype=bool), 3).tolist() == [0, 0]
+
+
 def test_chance_is_what_random_orders_reach():
     draws = np.random.default_rng(0)
     right = np.array([[True, True, False, False, False, False]])

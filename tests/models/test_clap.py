@@ -68,7 +68,27 @@ def test_layers_that_read_know_the_order_of_words_and_bear_an_empty_caption():
 def test_the_scale_is_bounded():
     model = clap()
     model.log_scale.data.fill_(20.0)
-    assert model.scale.item() == MAX_SCALE
+    assert model.scale.item() == pytest.approx(MAX_SCALE)
+
+
+def test_a_scale_beyond_its_bound_comes_back_and_rises_no_further():
+    model = clap()
+    optimizer = torch.optim.Adam([model.log_scale], lr=0.01)
+    model.log_scale.data.fill_(4.7)  # the logarithm of 110
+    for sign, moved in ((-1, False), (1, True)):
+        before = model.log_scale.item()
+        for _ in range(30):
+            optimizer.zero_grad()
+            (sign * model.scale).backward()
+            optimizer.step()
+        assert (model.log_scale.item() < before) == moved
+        assert model.log_scale.item() <= before
+    assert model.scale.item() < MAX_SCALE
+    below = clap()
+    below.scale.backward()
+    assert below.log_scale.grad.item() == pytest.approx(1 / 0.07)
+    with pytest.raises(ValueError, match="temperature"):
+        clap(temperature=0.005)
 
 
 @each_tower

@@ -2,7 +2,14 @@ import pytest
 import torch
 
 from t2a.losses.adversarial import gradient_penalty, weighed_critic_loss, weighed_generator_loss
-from t2a.models.spectrogram_critic import Opinion, SpectrogramCritic, SpectrogramCriticConfig, excerpt
+from t2a.models.spectrogram_critic import (
+    Opinion,
+    PatchConfig,
+    PatchDiscriminator,
+    SpectrogramCritic,
+    SpectrogramCriticConfig,
+    excerpt,
+)
 
 SMALL = {"windows": [8, 16], "width": 4, "layers": 2}
 PATCH = {"windows": [], "patch": {"width": 8, "layers": 2}}
@@ -74,6 +81,12 @@ def test_the_penalty_is_the_squared_gradient_and_can_be_followed_back():
     assert penalty.item() == pytest.approx(9 * 16 * 5)
     penalty.backward()
     assert slope.grad.item() == pytest.approx(2 * 3 * 16 * 5)
+
+
+@pytest.mark.parametrize("width", [7, 36])
+def test_a_patch_critic_may_have_any_width(width):
+    judge = PatchDiscriminator(PatchConfig(width=width, layers=3))
+    assert judge(mels(1, 40), torch.tensor([40]))[0].isfinite().all()
 
 
 def test_batches_shorter_than_a_window_are_refused():

@@ -3,6 +3,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from t2a.models.denoiser import DenoiserConfig
 from t2a.models.unet import UNet, UNetConfig
 from t2a.nn.condition import Condition
 from tests.models.test_denoiser import awake
@@ -73,6 +74,8 @@ def test_sizes_that_do_not_fit_are_refused_with_the_numbers():
     for latent in ((3,), (3, 6)):
         with pytest.raises(ValueError, match=r"F a multiple of 4, not .*: choose a dit"):
             UNet(UNetConfig(**SIZES), latent)
+        with pytest.raises(ValidationError, match="choose a dit"):  # before anything is built
+            DenoiserConfig(latent=latent, max_frames=8, network=UNetConfig(**SIZES))
     with pytest.raises(ValidationError, match="width 8 must be a multiple of heads = 3"):
         UNetConfig(**SIZES | {"heads": 3})
     with pytest.raises(ValidationError, match="attention has 1 entries for 3 levels"):

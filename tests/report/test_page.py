@@ -117,7 +117,7 @@ def test_nothing_is_best_without_a_rival_or_a_direction():
 
 def test_intervals_counts_and_gaps_are_shown():
     text = Figures({"a": {"m": (1.5, 1.0, 2.0, 80)}, "b": {"n": 3.0}}, {"m": "dB"}).html()
-    assert "1 … 2, 80 clips" in text
+    assert "1 … 2, n = 80" in text
     assert '<span class="unit">dB</span>' in text
     assert text.count(">–</td>") == 2
 

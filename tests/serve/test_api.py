@@ -29,6 +29,9 @@ class Echo:
             yield letter.encode()
 
 
+HALF = rb'{"prompt": "a dog \ud800"}'  # of a character
+
+
 def call(backend=None, method="POST", path=PATH, token=None, headers=None, facts=FACTS, **body) -> httpx.Response:
     app = create(backend or Echo(), facts, digest_of(token))
 
@@ -114,6 +117,8 @@ def test_the_default_duration_fits_the_model():
         ({"prompt": "a", "seconds": 1e-9}, "less than one sample"),
         ({"prompt": "a", "seconds": 0}, "seconds: should be greater than 0, not 0"),
         ({"prompt": "a", "seed": -1}, "seed: should be greater than or equal to 0, not -1"),
+        ({"prompt": "a", "seed": 10**400}, "seed: "),
+        ({"prompt": "a", "seconds": 10**400}, "seconds: "),
         ({"prompt": "a", "response_format": "mp3"}, "response_format: should be 'wav', 'flac' or 'ogg'"),
         ({"prompt": "a", "guidence": 3}, "guidence: unknown field; known are prompt,"),
         ({"prompt": "a", "model": "other"}, "other is not served here, models:/lm@champion is"),
@@ -128,7 +133,7 @@ def test_what_cannot_be_met_gets_a_sentence_and_never_reaches_the_model(body, wo
     assert not echo.requests
 
 
-@pytest.mark.parametrize("content", [b"{not json", b'{"prompt": "a", "guidance": NaN}', b"[1]", b""])
+@pytest.mark.parametrize("content", [b"{not json", b'{"prompt": "a", "guidance": NaN}', HALF, b"[1]", b""])
 def test_a_broken_body_gets_a_sentence(content):
     app = create(Echo(), FACTS)
 

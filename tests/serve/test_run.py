@@ -13,8 +13,8 @@ import pytest
 import soundfile
 
 from t2a.demo.services import free_ports
-from t2a.errors import T2AError
-from t2a.serve.run import banner, check_free
+from t2a.errors import ConfigError, T2AError
+from t2a.serve.run import banner, check_free, serve
 
 SECONDS_TO_START = 120
 
@@ -116,6 +116,11 @@ def test_a_missing_model_is_one_sentence_and_starts_no_ray(tmp_path):
     said = (tmp_path / "log").read_text()
     assert "no such folder" in said
     assert "Traceback" not in said
+
+
+def test_no_replica_is_one_sentence_and_starts_no_ray(model):
+    with pytest.raises(ConfigError, match=r"(?s)the server: .*replicas"):
+        serve(str(model), port=free_ports(1)[0], replicas=0)
 
 
 def test_a_host_of_another_machine_is_refused():

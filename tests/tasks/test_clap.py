@@ -5,7 +5,9 @@ from t2a.conditions.encoders import EncodersFile
 from t2a.config import validate
 from t2a.errors import ConfigError
 from t2a.models.clap import Clap
+from t2a.models.mel_frames import MelFrames
 from t2a.tasks.clap import ClapTask, ClapTaskConfig, numbered
+from t2a.train.precision import cast_forward
 
 MEL = {"n_fft": 256, "hop": 128, "n_mels": 16, "log": "ln"}
 TOWER = {"kind": "conv", "mel": MEL, "widths": [8, 16], "blocks": 1, "dropout": 0.0}
@@ -25,7 +27,8 @@ def a_batch(seed: int) -> dict:
     t = torch.arange(4000) / 16000
     tones = [torch.sin(2 * torch.pi * (f * t + torch.rand((), generator=draw))) for f in (200, 3000, 220)]
     wave = 0.5 * torch.stack([*tones, 0.3 * torch.randn(4000, generator=draw)])[:, None]
-    return {"audio": wave, "length": torch.full((4,), 4000), "captions": WORDS, "said": SAID, "ids": list("abcd")}
+    return {"audio": wave, "length": torch.full((4,), 4000), "captions": WORDS, "said": SAID, "ids": list("abcd"),
+            "weight": torch.ones(4)}  # fmt: skip
 
 
 @pytest.mark.parametrize("text", [{"kind": "minilm"}, {"kind": "bytes", "max_bytes": 16}])
@@ -70,6 +73,27 @@ def test_a_caption_that_fits_another_clip_too_is_no_wrong_answer():
     assert task.evaluate(nets, apart)["r@1"].mean() < 1
     losses = [next(task.losses(nets, batch, 0))[1].item() for batch in (every, apart)]
     assert losses[0] != losses[1]
+
+
+def test_what_fills_a_batch_up_is_nobody_s_caption():
+    torch.manual_seed(0)
+    task, batch = make(), a_batch(0)
+    nets = {"clap": task.networks()["clap"].eval()}
+    two = {name: value[:2] for name, value in batch.items()}
+    filled = {name: value[[0, 1, 3, 3]] if isinstance(value, torch.Tensor) else value for name, value in batch.items()}
+    filled |= {"weight": torch.tensor([1.0, 1.0, 0.0, 0.0])}
+    alone, beside = task.evaluate(nets, two), task.evaluate(nets, filled)
+    for name in ("r@1", "margin"):
+        torch.testing.assert_close(beside[name][:2], alone[name])
+
+
+def test_an_engine_in_bfloat16_hears_what_is_quiet():
+    task, batch = make(), a_batch(0)
+    net, seen = task.networks()["clap"].bfloat16(), []
+    net.tower.mel.register_forward_hook(lambda module, given, made: seen.append(made[0]))
+    cast_forward(net, "bf16", torch.device("cpu"))
+    list(task.losses({"clap": net}, batch, 0))
+    assert torch.equal(seen[0], MelFrames(task.config.model.tower.mel)(batch["audio"], batch["length"])[0])
 
 
 def test_a_text_encoder_of_another_width_is_told():
