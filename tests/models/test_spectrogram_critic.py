@@ -86,7 +86,7 @@ def test_the_penalty_is_the_squared_gradient_and_can_be_followed_back():
 @pytest.mark.parametrize("width", [7, 36])
 def test_a_patch_critic_may_have_any_width(width):
     judge = PatchDiscriminator(PatchConfig(width=width, layers=3))
-    assert judge(mels(1, 40), torch.tensor([40]))[0].isfinite().all()
+    assert judge(torch.randn(1, 64, 64), torch.tensor([64]))[0].isfinite().all()
 
 
 def test_batches_shorter_than_a_window_are_refused():
