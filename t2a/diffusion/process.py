@@ -84,7 +84,8 @@ class DiffusionConfig(Config):
             )
         if self.zero_snr and self.min_snr is not None:
             raise ValueError("min_snr weighs by what is left of the latent, in zero_snr's last step nothing: drop one")
-        left = float(self.schedule.alphas_cumprod(self.steps)[-1]) ** 0.5
+        with torch.device("cpu"):  # also where a model is built without its weights
+            left = float(self.schedule.alphas_cumprod(self.steps)[-1]) ** 0.5
         if self.prediction == "eps" and left < LEAST_LEFT:
             raise ValueError(
                 f"the schedule leaves {left:.1g} of the latent in the last step, where an error of eps counts "

@@ -81,7 +81,7 @@ def train(
     finally:
         shutil.rmtree(scratch / f"rank-{ranks.rank}", ignore_errors=True)
         (scratch / f"pid-{os.getpid()}").unlink()
-        if not list(scratch.glob("pid-*")):
+        if not _users(scratch):
             shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -121,10 +121,18 @@ def _scratch(run: Run, ranks: Ranks) -> Path:
     (folder / f"rank-{ranks.rank}").mkdir(parents=True)
     (folder / f"pid-{os.getpid()}").touch()
     for other in temporary.glob(f"t2a-{run.name}-*"):
-        pids = [int(file.name.removeprefix("pid-")) for file in other.glob("pid-*")]
-        if pids and not any(Path("/proc", str(pid)).exists() for pid in pids):
+        pids = _users(other)
+        if pids and not any(Path("/proc", pid).exists() for pid in pids):
             shutil.rmtree(other, ignore_errors=True)
     return folder
+
+
+def _users(scratch: Path) -> list[str]:
+    """Ids of the processes that have a folder in use; none where another one has removed it just now."""
+    try:
+        return [file.name.removeprefix("pid-") for file in scratch.glob("pid-*")]
+    except FileNotFoundError:
+        return []
 
 
 def work(settings: dict[str, Any]) -> None:
