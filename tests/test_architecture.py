@@ -71,3 +71,13 @@ def test_jobs_are_short_entry_points():
 
 def test_no_room_is_named_after_nothing():
     assert not [p for p in PACKAGE.rglob("*.py") if p.stem in {"utils", "helpers", "common", "misc"}]
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no checkout")
+def test_what_commands_of_the_readme_leave_here_is_not_sent_with_a_job():
+    left = ["corpus/_manifest.json", "codes/_manifest.json", "latents/_manifest.json", "runs/lm-small/run.json"]
+    left += ["dog.wav", "codec.html", ".venv/bin/python", "demo/report.html"]
+    found = subprocess.run(
+        ["git", "check-ignore", "--no-index", *left], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert found.stdout.split() == left
